@@ -1,0 +1,72 @@
+package kind
+
+import (
+	"time"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Strategy is how a server treats objects of a kind. Every function may be nil. Functions are pure: they get
+// objects that they alone hold during the call, and must neither keep them nor look anything up.
+type Strategy struct {
+	// Default fills what the client left out. It runs on writes, and on reads of objects that were stored before
+	// a default existed.
+	Default func(obj Instance)
+
+	// Prepare makes a new object (old is nil) or a changed one ready to be stored, after defaulting and before
+	// validation: clears what clients may not set, carries over what they may not change.
+	Prepare func(obj, old Instance)
+
+	// Validate reports what is wrong; old is nil on create. An empty list means valid.
+	Validate func(obj, old Instance) field.ErrorList
+
+	// ValidateStatus is Validate for writes to the status subresource. Nil means that any status is valid.
+	ValidateStatus func(obj, old Instance) field.ErrorList
+
+	// Warnings are sentences for the user about an object that is valid but probably not what they want.
+	Warnings func(obj, old Instance) []string
+
+	// Status says that the kind has a status subresource: then a write to the object leaves Status alone, and a
+	// write to /status changes only Status, labels and annotations excepted.
+	Status bool
+
+	// Scale makes the scale subresource; nil means there is none.
+	Scale *Scale
+
+	// GracePeriod answers how many seconds a deletion waits before the object goes; nil or 0 deletes at once.
+	// requested is nil when the client left the choice to the kind.
+	GracePeriod func(obj Instance, requested *int64) int64
+
+	// OrphanByDefault keeps dependents when a delete names no propagation policy. False means background.
+	OrphanByDefault bool
+
+	// Columns are printed by kubectl get; nil means name and age.
+	Columns []Column
+
+	// Fields are the field selectors beside metadata.name and metadata.namespace, such as spec.nodeName.
+	Fields map[string]func(Instance) string
+
+	// Claims are names that at most one object in the store may hold, such as a Service's cluster IP. The server keeps
+	// them in the transaction that writes the object, and frees them with it.
+	Claims func(obj Instance) []string
+
+	// Subresources names further subresources the server routes for the kind, such as binding, eviction, log, exec.
+	Subresources []string
+}
+
+// Column is one column of kubectl's table.
+type Column struct {
+	Name        string // heading, such as Ready; kubectl upper-cases it
+	Type        string // string, integer, number, boolean or date; empty means string
+	Format      string // such as name; empty means none
+	Description string
+	Priority    int32 // 0 is always shown, more only with -o wide
+	Cell        func(obj Instance, now time.Time) any
+}
+
+// Scale reads and writes the replica count of a kind for its scale subresource.
+type Scale struct {
+	Get func(Instance) autoscalingv1.Scale // spec and status only; the server fills the metadata
+	Set func(obj Instance, replicas int32)
+}
