@@ -112,8 +112,13 @@ func (k *Kind) Complete() error {
 	return errors.Join(problems...)
 }
 
-// Stamp sets the object's apiVersion and kind to this kind's.
-func (k *Kind) Stamp(obj Instance) { obj.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind()) }
+// Stamp sets the object's apiVersion and kind to this kind's. An object that has them is not written to, so that shared ones can
+// be encoded by several readers at once.
+func (k *Kind) Stamp(obj Instance) {
+	if t := obj.GetObjectKind(); t.GroupVersionKind() != k.GroupVersionKind() {
+		t.SetGroupVersionKind(k.GroupVersionKind())
+	}
+}
 
 func plural(s string) string {
 	switch {

@@ -72,3 +72,6 @@ type Object[Spec, Status any] struct {
 	Spec   Spec   `json:"spec,omitempty"`
 	Status Status `json:"status,omitempty"`
 }
+
+// Untyped is the typed face of a kind whose Go type is not known to the caller: for generic code over typed helpers.
+func Untyped(k *Kind) Type[Instance] { return Type[Instance]{k} }

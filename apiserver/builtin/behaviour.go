@@ -1,0 +1,135 @@
+package builtin
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/keelson-dev/keelson/apiserver/kind"
+)
+
+// behaviour is kind.Strategy over the kind's own Go type: old is nil on create.
+type behaviour[T kind.Instance] struct {
+	defaults       func(obj T)
+	prepare        func(obj, old T)
+	name           nameRule // the form of metadata.name; nil means a DNS subdomain
+	validate       func(obj, old T) field.ErrorList
+	validateStatus func(obj, old T) field.ErrorList
+	warnings       func(obj, old T) []string
+	status         bool
+	scale          *kind.Scale
+	gracePeriod    func(obj T, requested *int64) int64
+	columns        []kind.Column
+	fields         map[string]func(T) string
+	claims         func(obj T) []string
+	subresources   []string
+}
+
+// of gives the kind with the behaviour b.
+func (b behaviour[T]) of(t kind.Type[T]) *kind.Kind {
+	s := kind.Strategy{
+		Status: b.status, Scale: b.scale, Columns: b.columns, Subresources: b.subresources,
+		Default: adapt(b.defaults), Prepare: b.preparer(), Validate: b.validator(), ValidateStatus: pair(b.validateStatus), Warnings: pair(b.warnings),
+	}
+	if b.gracePeriod != nil {
+		s.GracePeriod = func(obj kind.Instance, requested *int64) int64 { return b.gracePeriod(obj.(T), requested) }
+	}
+	if b.claims != nil {
+		s.Claims = func(obj kind.Instance) []string { return b.claims(obj.(T)) }
+	}
+	if len(b.fields) > 0 {
+		s.Fields = make(map[string]func(kind.Instance) string, len(b.fields))
+		for name, get := range b.fields {
+			s.Fields[name] = func(obj kind.Instance) string { return get(obj.(T)) }
+		}
+	}
+	return t.With(s).Kind()
+}
+
+func (b behaviour[T]) preparer() func(obj, old kind.Instance) {
+	if b.prepare == nil {
+		return nil
+	}
+	return func(obj, old kind.Instance) {
+		o, _ := old.(T)
+		b.prepare(obj.(T), o)
+	}
+}
+
+func (b behaviour[T]) validator() func(obj, old kind.Instance) field.ErrorList {
+	check := pair(b.validate)
+	rule := b.name
+	if rule == nil {
+		rule = dnsSubdomain
+	}
+	return func(obj, old kind.Instance) field.ErrorList {
+		var errs field.ErrorList
+		if obj.GetName() != "" { // a name is required by the server, which may still generate one
+			errs = checkName(obj.GetName(), field.NewPath("metadata", "name"), rule)
+		}
+		if check == nil {
+			return errs
+		}
+		return append(errs, check(obj, old)...)
+	}
+}
+
+func adapt[T kind.Instance](f func(T)) func(kind.Instance) {
+	if f == nil {
+		return nil
+	}
+	return func(obj kind.Instance) { f(obj.(T)) }
+}
+
+func pair[T kind.Instance, R any](f func(obj, old T) R) func(obj, old kind.Instance) R {
+	if f == nil {
+		return nil
+	}
+	return func(obj, old kind.Instance) R {
+		o, _ := old.(T)
+		return f(obj.(T), o)
+	}
+}
+
+// column makes a column over the kind's own Go type.
+func column[T kind.Instance](name, description string, cell func(obj T, now time.Time) any) kind.Column {
+	return kind.Column{Name: name, Type: "string", Description: description, Cell: func(obj kind.Instance, now time.Time) any { return cell(obj.(T), now) }}
+}
+
+// wide makes a column that only -o wide shows.
+func wide[T kind.Instance](name, description string, cell func(obj T, now time.Time) any) kind.Column {
+	c := column(name, description, cell)
+	c.Priority = 1
+	return c
+}
+
+// number makes a column of integers.
+func number[T kind.Instance](name, description string, cell func(obj T, now time.Time) any) kind.Column {
+	c := column(name, description, cell)
+	c.Type = "integer"
+	return c
+}
+
+// set gives *p a value when it has none.
+func set[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+// setPtr gives an optional field a value when it has none.
+func setPtr[T any](p **T, value T) {
+	if *p == nil {
+		*p = &value
+	}
+}
+
+// deref reads an optional field; absent is the zero value.
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

@@ -1,0 +1,146 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"reflect"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+)
+
+// Names made from generateName: a base of at most maxNameBase characters and randomSuffix random ones.
+const (
+	randomSuffix     = 5
+	maxNameBase      = 63 - randomSuffix
+	maxGenerateTries = 8
+)
+
+var metadataPath = field.NewPath("metadata")
+
+func (c *call) create(ctx context.Context) (*client.Response, error) {
+	claimed, generated := 0, 0
+	for {
+		obj, err := c.newObject(ctx)
+		if err != nil {
+			return nil, err
+		}
+		name := obj.GetName()
+		stored, err := c.store(ctx, nil, obj)
+		if err == nil {
+			return &client.Response{Object: stored, Created: true}, nil
+		}
+		if errors.Is(err, errExists) {
+			if generated++; c.req.Name == "" && generated < maxGenerateTries {
+				continue
+			}
+			return nil, apierrors.NewAlreadyExists(c.kind.GroupResource(), name)
+		}
+		if retry, err := c.again(ctx, err, &claimed); !retry {
+			return nil, err
+		}
+	}
+}
+
+// newObject takes the client's object through the pipeline, up to the store.
+func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
+	obj, err := c.object()
+	if err != nil {
+		return nil, err
+	}
+	if rv := obj.GetResourceVersion(); rv != "" {
+		return nil, badRequest("create %s: resourceVersion may not be set on a new object, it is %q", c.kind, rv)
+	}
+	obj.SetNamespace(c.req.Namespace)
+	obj.SetUID(newUID())
+	obj.SetCreationTimestamp(now())
+	obj.SetDeletionTimestamp(nil)
+	obj.SetDeletionGracePeriodSeconds(nil)
+	obj.SetManagedFields(nil)
+	obj.SetSelfLink("")
+	obj.SetGeneration(0)
+	if c.kind.Status {
+		obj.SetGeneration(1)
+		if st := kind.StatusOf(obj); st.IsValid() && !c.kind.Is(kind.Node.Kind()) { // a node agent registers with its status
+			st.Set(reflect.Zero(st.Type()))
+		}
+	}
+	if obj.GetName() == "" && obj.GetGenerateName() != "" {
+		base := obj.GetGenerateName()
+		if len(base) > maxNameBase {
+			base = base[:maxNameBase]
+		}
+		obj.SetName(base + rand.String(randomSuffix))
+	}
+	c.applyDefaults(obj)
+	r := c.admissionRequest(client.Create, obj, nil)
+	if err := c.server.admission.Mutate(ctx, r); err != nil {
+		return nil, err
+	}
+	c.applyDefaults(obj)
+	if c.kind.Prepare != nil {
+		c.kind.Prepare(obj, nil)
+	}
+	errs := validation.ValidateObjectMetaAccessor(obj, c.kind.Namespaced, c.nameRule(), metadataPath)
+	if c.kind.Validate != nil {
+		errs = merge(errs, c.kind.Validate(obj, nil))
+	}
+	if len(errs) > 0 {
+		return nil, invalid(c.kind, obj.GetName(), errs)
+	}
+	if err := c.server.admission.Validate(ctx, r); err != nil {
+		return nil, err
+	}
+	c.warn(r.Warnings, obj, nil)
+	return obj, nil
+}
+
+func (c *call) applyDefaults(obj kind.Instance) {
+	if c.kind.Default != nil {
+		c.kind.Default(obj)
+	}
+}
+
+// warn keeps the warnings of the last attempt.
+func (c *call) warn(fromAdmission []string, obj, old kind.Instance) {
+	c.warnings = fromAdmission
+	if c.kind.Warnings != nil {
+		c.warnings = append(c.warnings, c.kind.Warnings(obj, old)...)
+	}
+}
+
+// nameRule is what every name must be. The names of roles and bindings may be any path segment, as upstream; kinds
+// narrow the rule in their Validate.
+func (c *call) nameRule() validation.ValidateNameFunc {
+	if c.kind.Group == "rbac.authorization.k8s.io" {
+		return path.ValidatePathSegmentName
+	}
+	return validation.NameIsDNSSubdomain
+}
+
+// merge adds the kind's findings to the general ones; about one field the general finding is enough.
+func merge(general, own field.ErrorList) field.ErrorList {
+	said := make(map[string]bool, len(general))
+	for _, e := range general {
+		said[e.Field] = true
+	}
+	for _, e := range own {
+		if !said[e.Field] {
+			general = append(general, e)
+		}
+	}
+	return general
+}
+
+// checkMeta validates what an update does to the metadata.
+func checkMeta(obj, old metav1.Object) field.ErrorList {
+	return append(validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath),
+		validation.ValidateFinalizers(obj.GetFinalizers(), metadataPath.Child("finalizers"))...)
+}

@@ -1,0 +1,29 @@
+package kind
+
+import (
+	authenticationv1 "k8s.io/api/authentication/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+)
+
+// Sent is the kind that a subresource of k reads and writes: often k itself, sometimes one that is only ever sent and
+// never stored (Scale, Binding, Eviction, TokenRequest).
+func (k *Kind) Sent(subresource string) *Kind {
+	switch subresource {
+	case "scale":
+		return sent[*autoscalingv1.Scale](k, "autoscaling", "Scale")
+	case "binding":
+		return sent[*corev1.Binding](k, "", "Binding")
+	case "eviction":
+		return sent[*policyv1.Eviction](k, "policy", "Eviction")
+	case "token":
+		return sent[*authenticationv1.TokenRequest](k, "authentication.k8s.io", "TokenRequest")
+	}
+	return k
+}
+
+func sent[T Instance](k *Kind, group, name string) *Kind {
+	t := Must(Describe[T](Kind{Group: group, Version: "v1", Name: name, Plural: k.Plural, Singular: k.Singular, Namespaced: k.Namespaced}))
+	return t.Kind()
+}

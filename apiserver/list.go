@@ -1,0 +1,266 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+	"github.com/keelson-dev/keelson/store"
+)
+
+// futureWait is how long a request for a version that has not happened waits for it.
+const futureWait = 3 * time.Second
+
+// storePage is how many keys are read from the store at once when a selector leaves out some.
+const storePage = 500
+
+// get answers the named object, at a version that fits the request.
+func (c *call) get(ctx context.Context) (*client.Response, error) {
+	if err := c.reach(ctx, c.req.List.ResourceVersion); err != nil {
+		return nil, err
+	}
+	e := c.cache.get(c.cache.key(c.req.Namespace, c.req.Name))
+	if e == nil {
+		return nil, notFound(c.kind, c.req.Name)
+	}
+	return &client.Response{Object: e.obj, Revision: e.rev}, nil
+}
+
+// reach waits until the caches are as new as a resourceVersion asks: empty is now, 0 is any, others are not older than.
+func (c *call) reach(ctx context.Context, resourceVersion string) error {
+	switch resourceVersion {
+	case "":
+		_, err := c.server.feed.current(ctx)
+		return err
+	case "0":
+		return nil
+	}
+	revision, err := client.ParseRevision(resourceVersion)
+	if err != nil {
+		return badRequest("%v", err)
+	}
+	return c.reachRevision(ctx, revision)
+}
+
+func (c *call) reachRevision(ctx context.Context, revision int64) error {
+	f := c.server.feed
+	if f.position() >= revision {
+		return nil
+	}
+	newest, err := c.server.store.Revision(ctx)
+	if err != nil {
+		return storeError(err)
+	}
+	if revision <= newest {
+		return f.wait(ctx, revision)
+	}
+	soon, cancel := context.WithTimeout(ctx, futureWait)
+	defer cancel()
+	err = f.wait(soon, revision)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return tooNew(revision, newest)
+	}
+	return err
+}
+
+// list answers a page of the collection.
+func (c *call) list(ctx context.Context) (*client.Response, error) {
+	o := &c.req.List
+	if err := checkListOptions(o, false); err != nil {
+		return nil, err
+	}
+	sel, err := c.selector()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case o.Continue != "":
+		revision, from, err := c.parseContinue(o.Continue)
+		if err != nil {
+			return nil, err
+		}
+		return c.page(ctx, sel, revision, from)
+	case o.ResourceVersionMatch == metav1.ResourceVersionMatchExact:
+		revision, err := client.ParseRevision(o.ResourceVersion)
+		if err != nil {
+			return nil, badRequest("%v", err)
+		}
+		return c.page(ctx, sel, revision, "")
+	}
+	if err := c.reach(ctx, o.ResourceVersion); err != nil {
+		return nil, err
+	}
+	v := c.cache.view()
+	return c.cached(v, sel, v.revision, ""), nil
+}
+
+// page answers from the given key on at exactly one revision: from the cache when nothing of the kind happened since, else from the
+// store.
+func (c *call) page(ctx context.Context, sel *selector, revision int64, from string) (*client.Response, error) {
+	if err := c.reachRevision(ctx, revision); err != nil {
+		return nil, err
+	}
+	v := c.cache.view()
+	if v.lastChange <= revision {
+		return c.cached(v, sel, revision, from), nil
+	}
+	return c.stored(ctx, v, sel, revision, from)
+}
+
+// cached makes a page of a snapshot.
+func (c *call) cached(v view, sel *selector, revision int64, from string) *client.Response {
+	resp := &client.Response{Revision: revision}
+	limit, all := int(c.req.List.Limit), sel.everything()
+	if all && c.req.Namespace == "" && limit == 0 {
+		resp.Items = make([]kind.Instance, 0, v.tree.Len())
+	}
+	var last string
+	var rest int64
+	v.ascend(c.cache.scope(c.req.Namespace), from, func(e *entry) bool {
+		c.cache.verify(e)
+		switch {
+		case !sel.matches(e.obj):
+		case limit == 0 || len(resp.Items) < limit:
+			resp.Items = append(resp.Items, e.obj)
+			last = e.key
+		default:
+			rest++
+			return all // counting the rest is exact only without selectors
+		}
+		return true
+	})
+	if rest > 0 {
+		resp.Continue = c.formatContinue(revision, last)
+		if all {
+			resp.Remaining = &rest
+		}
+	}
+	return resp
+}
+
+// stored makes a page from the store. Objects that are still the same are taken from the snapshot.
+func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64, from string) (*client.Response, error) {
+	resp := &client.Response{Revision: revision}
+	scope := c.cache.scope(c.req.Namespace)
+	limit, all := int(c.req.List.Limit), sel.everything()
+	next := max(scope, from)
+	var last string
+	for {
+		res, err := c.server.store.Range(ctx, store.RangeRequest{
+			Key: []byte(next), End: store.PrefixEnd([]byte(scope)), Limit: storePage, Revision: revision,
+		})
+		if err != nil {
+			return nil, storeError(err)
+		}
+		for i := range res.KVs {
+			kv := &res.KVs[i]
+			e, ok := v.tree.Get(&entry{key: string(kv.Key)})
+			if !ok || e.rev != kv.ModRevision {
+				if e = c.cache.decode(kv); e == nil {
+					continue
+				}
+			}
+			if !sel.matches(e.obj) {
+				continue
+			}
+			if limit > 0 && len(resp.Items) == limit {
+				resp.Continue = c.formatContinue(revision, last)
+				if all {
+					rest := res.Count - int64(i)
+					resp.Remaining = &rest
+				}
+				return resp, nil
+			}
+			resp.Items = append(resp.Items, e.obj)
+			last = e.key
+		}
+		if !res.More {
+			return resp, nil
+		}
+		next = string(res.KVs[len(res.KVs)-1].Key) + "\x00"
+	}
+}
+
+// continueToken is what a continue token says, in kube-apiserver's shape.
+type continueToken struct {
+	APIVersion      string `json:"v"`
+	ResourceVersion int64  `json:"rv"`
+	StartKey        string `json:"start"` // relative to the kind's prefix
+}
+
+const continueVersion = "meta.k8s.io/v1"
+
+func (c *call) formatContinue(revision int64, last string) string {
+	token, err := json.Marshal(continueToken{continueVersion, revision, strings.TrimPrefix(last, c.cache.scope(c.req.Namespace)) + "\x00"})
+	if err != nil {
+		return "" // a struct of strings and numbers always has a JSON form
+	}
+	return base64.RawURLEncoding.EncodeToString(token)
+}
+
+func (c *call) parseContinue(text string) (revision int64, from string, err error) {
+	var token continueToken
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(data, &token)
+	}
+	if err != nil || token.APIVersion != continueVersion || token.ResourceVersion <= 0 || token.StartKey == "" || strings.HasPrefix(token.StartKey, "/") {
+		return 0, "", badRequest("the continue token %q is not one that this server made: list from the start", text)
+	}
+	return token.ResourceVersion, c.cache.scope(c.req.Namespace) + token.StartKey, nil
+}
+
+// checkListOptions refuses combinations of options that contradict each other, with the reasons kube-apiserver has.
+func checkListOptions(o *metav1.ListOptions, watching bool) error {
+	var errs field.ErrorList
+	match := field.NewPath("resourceVersionMatch")
+	forbid := func(at *field.Path, why string) { errs = append(errs, field.Forbidden(at, why)) }
+	initial := o.SendInitialEvents != nil
+	switch o.ResourceVersionMatch {
+	case "":
+		if watching && initial {
+			forbid(match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+		}
+	case metav1.ResourceVersionMatchExact, metav1.ResourceVersionMatchNotOlderThan:
+		exact := o.ResourceVersionMatch == metav1.ResourceVersionMatchExact
+		switch {
+		case watching && !initial:
+			forbid(match, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+		case watching && exact:
+			errs = append(errs, field.NotSupported(match, o.ResourceVersionMatch, []metav1.ResourceVersionMatch{metav1.ResourceVersionMatchNotOlderThan}))
+		case !watching && o.Continue != "":
+			forbid(match, "resourceVersionMatch is forbidden when continue is provided")
+		case !watching && o.ResourceVersion == "":
+			forbid(match, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+		case exact && o.ResourceVersion == "0":
+			forbid(match, "resourceVersionMatch Exact is forbidden for resourceVersion 0")
+		}
+	default:
+		errs = append(errs, field.NotSupported(match, o.ResourceVersionMatch,
+			[]metav1.ResourceVersionMatch{metav1.ResourceVersionMatchExact, metav1.ResourceVersionMatchNotOlderThan}))
+	}
+	if !watching && initial {
+		forbid(field.NewPath("sendInitialEvents"), "sendInitialEvents is forbidden for list")
+	}
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", errs)
+	}
+	switch {
+	case o.Limit < 0:
+		return badRequest("limit is %d, must not be negative", o.Limit)
+	case !watching && o.Continue != "" && o.ResourceVersion != "" && o.ResourceVersion != "0":
+		return badRequest("resourceVersion may not be given together with continue")
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package apiserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+)
+
+// maxPatchOperations bounds a JSON patch, as kube-apiserver does.
+const maxPatchOperations = 10_000
+
+// patcher makes a patched JSON document. sample is the Go type that a strategic merge reads its rules from.
+type patcher func(document []byte, sample any) ([]byte, error)
+
+func (c *call) patch(ctx context.Context) (*client.Response, error) {
+	apply, err := c.patcher()
+	if err != nil {
+		return nil, err
+	}
+	return c.modify(ctx, func(old kind.Instance) (kind.Instance, error) {
+		document, err := c.kind.EncodeJSON(old)
+		if err != nil {
+			return nil, err
+		}
+		if document, err = apply(document, c.kind.New()); err != nil {
+			return nil, err
+		}
+		return c.decodePatched(document)
+	})
+}
+
+func (c *call) patchScale(ctx context.Context) (*client.Response, error) {
+	apply, err := c.patcher()
+	if err != nil {
+		return nil, err
+	}
+	return c.rescale(ctx, func(old kind.Instance) (*autoscalingv1.Scale, error) {
+		document, err := json.Marshal(c.scaleOf(old))
+		if err != nil {
+			return nil, err
+		}
+		if document, err = apply(document, autoscalingv1.Scale{}); err != nil {
+			return nil, err
+		}
+		var scale autoscalingv1.Scale
+		if err := json.Unmarshal(document, &scale); err != nil {
+			return nil, badRequest("patch %s/scale: the result is no scale: %v", c.kind, err)
+		}
+		return &scale, nil
+	})
+}
+
+// decodePatched reads the patched document, as strictly as the client asked.
+func (c *call) decodePatched(document []byte) (kind.Instance, error) {
+	if len(document) > maxObjectBytes {
+		return nil, tooLarge(len(document))
+	}
+	obj, err := c.kind.DecodeJSON(document, c.req.FieldValidation != metav1.FieldValidationIgnore)
+	var strict *kind.StrictError
+	switch {
+	case errors.As(err, &strict) && c.req.FieldValidation == metav1.FieldValidationWarn:
+		c.ignored = c.ignored[:0]
+		for _, p := range strict.Problems {
+			c.ignored = append(c.ignored, p.Error())
+		}
+	case errors.Is(err, kind.ErrWrongKind):
+		return nil, badRequest("patch %s: apiVersion and kind may not be changed: %v", c.kind, err)
+	case errors.As(err, &strict):
+		return nil, badRequest("patch %s: %v", c.kind, err)
+	case err != nil:
+		return nil, invalid(c.kind, c.req.Name, field.ErrorList{field.Invalid(field.NewPath("patch"), string(shorten(c.req.PatchData)), err.Error())})
+	}
+	if obj.GetName() != c.req.Name || obj.GetNamespace() != c.req.Namespace {
+		return nil, badRequest("patch %s %s: metadata.name and metadata.namespace may not be changed, to %q and %q", c.kind, c.req.Name, obj.GetName(), obj.GetNamespace())
+	}
+	return obj, nil
+}
+
+// patcher reads the patch once; applying it may be repeated.
+func (c *call) patcher() (patcher, error) {
+	data := c.req.PatchData
+	switch c.req.PatchType {
+	case types.JSONPatchType:
+		return c.jsonPatcher(data)
+	case types.MergePatchType:
+		if err := checkObject(data); err != nil {
+			return nil, err
+		}
+		return func(document []byte, _ any) ([]byte, error) {
+			out, err := jsonpatch.MergePatch(document, data)
+			if err != nil {
+				return nil, badRequest("merge patch: %v", err)
+			}
+			return out, nil
+		}, nil
+	case types.StrategicMergePatchType:
+		if !c.kind.Protobuf() && c.req.Subresource != subScale {
+			return nil, status(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+				"%s have no strategic merge: use a JSON patch or a merge patch", c.kind)
+		}
+		if err := checkObject(data); err != nil {
+			return nil, err
+		}
+		return func(document []byte, sample any) ([]byte, error) {
+			out, err := strategicMerge(document, data, sample)
+			if err != nil {
+				return nil, badRequest("strategic merge patch: %v", err)
+			}
+			return out, nil
+		}, nil
+	case types.ApplyYAMLPatchType, types.ApplyCBORPatchType:
+		return nil, status(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+			"server-side apply is not served here: use client-side apply, or a merge patch")
+	}
+	return nil, status(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+		"the patch type %q is unknown: use %s, %s or %s", c.req.PatchType, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType)
+}
+
+func (c *call) jsonPatcher(data []byte) (patcher, error) {
+	patch, err := jsonpatch.DecodePatch(data)
+	if err != nil {
+		return nil, badRequest("JSON patch: %v", err)
+	}
+	if len(patch) > maxPatchOperations {
+		return nil, status(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
+			"the JSON patch has %d operations, at most %d are allowed", len(patch), maxPatchOperations)
+	}
+	opts := jsonpatch.NewApplyOptions()
+	opts.AccumulatedCopySizeLimit = maxObjectBytes
+	return func(document []byte, _ any) ([]byte, error) {
+		out, err := patch.ApplyWithOptions(document, opts)
+		if err != nil {
+			return nil, invalid(c.kind, c.req.Name, field.ErrorList{field.Invalid(field.NewPath("patch"), string(shorten(data)), err.Error())})
+		}
+		return out, nil
+	}, nil
+}
+
+// checkObject checks that a merge patch is a JSON object.
+func checkObject(data []byte) error {
+	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' || !json.Valid(data) {
+		return badRequest("the patch must be a JSON object, it is %q", shorten(data))
+	}
+	return nil
+}
+
+func shorten(data []byte) []byte {
+	if len(data) > 128 {
+		return append(bytes.Clone(data[:128]), "..."...)
+	}
+	return data
+}

@@ -1,0 +1,174 @@
+package apiserver
+
+import (
+	"context"
+	"reflect"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+)
+
+// proposal makes the object that the client wants from the newest one, which it must not change.
+type proposal func(old kind.Instance) (kind.Instance, error)
+
+func (c *call) update(ctx context.Context) (*client.Response, error) {
+	if _, err := c.object(); err != nil {
+		return nil, err
+	}
+	return c.modify(ctx, func(kind.Instance) (kind.Instance, error) { return c.object() })
+}
+
+// modify takes a proposal through the pipeline, again when another writer was faster.
+func (c *call) modify(ctx context.Context, propose proposal) (*client.Response, error) {
+	for claimed := 0; ; {
+		old, err := c.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		obj, err := propose(old.obj)
+		if err != nil {
+			return nil, err
+		}
+		if obj, err = c.changed(ctx, obj, old.obj); err != nil {
+			return nil, err
+		}
+		var stored kind.Instance
+		gone := finished(obj, old.obj)
+		if gone {
+			stored, err = c.remove(ctx, old)
+		} else {
+			stored, err = c.store(ctx, old, obj)
+		}
+		if err == nil {
+			return &client.Response{Object: stored, Deleted: gone}, nil
+		}
+		if retry, err := c.again(ctx, err, &claimed); !retry {
+			return nil, err
+		}
+	}
+}
+
+// changed takes a changed object through the pipeline, up to the store. It may answer another object than obj.
+func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instance, error) {
+	if rv := obj.GetResourceVersion(); rv != "" && rv != old.GetResourceVersion() {
+		if _, err := client.ParseRevision(rv); err != nil {
+			return nil, invalid(c.kind, c.req.Name, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), rv, err.Error())})
+		}
+		return nil, conflict(c.kind, c.req.Name, "the object was read at version %s and is now at %s: read it again and repeat the change", rv, old.GetResourceVersion())
+	}
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
+		return nil, conflict(c.kind, c.req.Name, "the uid is %s, the request is about the object with uid %s", old.GetUID(), uid)
+	}
+	whole := c.req.Subresource == "" || c.req.Subresource == subScale
+	if c.req.Subresource == subStatus {
+		obj = c.statusOnly(obj, old)
+	}
+	c.carryOver(obj, old, whole)
+	if whole {
+		c.applyDefaults(obj)
+	}
+	r := c.admissionRequest(client.Update, obj, old)
+	if err := c.server.admission.Mutate(ctx, r); err != nil {
+		return nil, err
+	}
+	if whole {
+		c.applyDefaults(obj)
+		if c.kind.Prepare != nil {
+			c.kind.Prepare(obj, old)
+		}
+		if c.kind.Status && !sameSpec(obj, old) {
+			obj.SetGeneration(old.GetGeneration() + 1)
+		}
+	}
+	errs := checkMeta(obj, old)
+	switch {
+	case whole && c.kind.Validate != nil:
+		errs = merge(errs, c.kind.Validate(obj, old))
+	case c.req.Subresource == subStatus && c.kind.ValidateStatus != nil:
+		errs = merge(errs, c.kind.ValidateStatus(obj, old))
+	}
+	if len(errs) > 0 {
+		return nil, invalid(c.kind, c.req.Name, errs)
+	}
+	if err := c.server.admission.Validate(ctx, r); err != nil {
+		return nil, err
+	}
+	if whole {
+		c.warn(r.Warnings, obj, old)
+	} else {
+		c.warnings = r.Warnings
+	}
+	return obj, nil
+}
+
+// carryOver keeps what an update may leave out or may not change.
+func (c *call) carryOver(obj, old kind.Instance, whole bool) {
+	obj.SetName(old.GetName())
+	obj.SetNamespace(old.GetNamespace())
+	obj.SetResourceVersion(old.GetResourceVersion())
+	obj.SetGeneration(old.GetGeneration())
+	obj.SetManagedFields(nil)
+	obj.SetSelfLink("")
+	if obj.GetUID() == "" {
+		obj.SetUID(old.GetUID())
+	}
+	if created := obj.GetCreationTimestamp(); created.IsZero() {
+		obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	}
+	if obj.GetDeletionTimestamp().IsZero() {
+		obj.SetDeletionTimestamp(old.GetDeletionTimestamp().DeepCopy())
+	}
+	if g := old.GetDeletionGracePeriodSeconds(); obj.GetDeletionGracePeriodSeconds() == nil && g != nil {
+		seconds := *g
+		obj.SetDeletionGracePeriodSeconds(&seconds)
+	}
+	if whole && c.kind.Status {
+		if st := kind.StatusOf(obj); st.IsValid() {
+			st.Set(kind.StatusOf(c.kind.Copy(old)))
+		}
+	}
+}
+
+// statusOnly is old with obj's status, and with its labels and annotations where it has any.
+func (c *call) statusOnly(obj, old kind.Instance) kind.Instance {
+	out := c.kind.Copy(old)
+	if st := kind.StatusOf(out); st.IsValid() {
+		st.Set(kind.StatusOf(obj))
+	}
+	if l := obj.GetLabels(); l != nil {
+		out.SetLabels(l)
+	}
+	if a := obj.GetAnnotations(); a != nil {
+		out.SetAnnotations(a)
+	}
+	return out
+}
+
+// sameSpec reports whether everything but the metadata and the status is the same.
+func sameSpec(a, b kind.Instance) bool {
+	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
+	for i := range va.NumField() {
+		switch f := va.Type().Field(i); {
+		case !f.IsExported(), f.Name == "TypeMeta", f.Name == "ObjectMeta", f.Name == "Status":
+		case !equality.Semantic.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()):
+			return false
+		}
+	}
+	return true
+}
+
+// finished reports whether a change took away the last thing that kept a deleted object.
+func finished(obj, old kind.Instance) bool {
+	if old.GetDeletionTimestamp() == nil || len(obj.GetFinalizers()) > 0 {
+		return false
+	}
+	if ns, ok := obj.(*corev1.Namespace); ok && len(ns.Spec.Finalizers) > 0 {
+		return false
+	}
+	grace := old.GetDeletionGracePeriodSeconds()
+	return grace == nil || *grace == 0
+}

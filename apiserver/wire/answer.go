@@ -1,0 +1,302 @@
+package wire
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	yamlconv "sigs.k8s.io/yaml"
+
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+	"github.com/keelson-dev/keelson/apiserver/table"
+)
+
+const (
+	gzipFrom    = 128 << 10 // bytes; smaller answers cost more to compress than to send
+	warningCode = 299
+	maxWarning  = 1 << 10 // bytes of one warning that are sent
+)
+
+// marshaler is what generated types with a protobuf form have.
+type marshaler interface{ Marshal() ([]byte, error) }
+
+// send writes a whole answer.
+func (h *Handler) send(w http.ResponseWriter, r *http.Request, code int, contentType string, data []byte) error {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-cache, private")
+	}
+	if len(data) > gzipFrom && acceptsGzip(r) {
+		var buf bytes.Buffer
+		z, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+		if err != nil {
+			return fmt.Errorf("compress answer: %w", err)
+		}
+		if _, err := z.Write(data); err != nil {
+			return fmt.Errorf("compress answer: %w", err)
+		}
+		if err := z.Close(); err != nil {
+			return fmt.Errorf("compress answer: %w", err)
+		}
+		header.Set("Content-Encoding", "gzip")
+		header.Add("Vary", "Accept-Encoding")
+		data = buf.Bytes()
+	}
+	header.Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(code)
+	_, _ = w.Write(data) // a client that is gone needs no answer
+	return nil
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, e := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		coding, params, _ := strings.Cut(e, ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			return !strings.HasPrefix(strings.ReplaceAll(params, " ", ""), "q=0") || strings.Contains(params, "0.")
+		}
+	}
+	return false
+}
+
+// writeJSON answers with any value.
+func (h *Handler) writeJSON(w http.ResponseWriter, r *http.Request, code int, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	return h.send(w, r, code, mediaJSON, data)
+}
+
+// writeEncoded answers with JSON that is there, as YAML if that was asked for.
+func (h *Handler) writeEncoded(w http.ResponseWriter, r *http.Request, code int, f form, data []byte) error {
+	if f.media == mediaYAML {
+		var err error
+		if data, err = yamlconv.JSONToYAML(data); err != nil {
+			return fmt.Errorf("encode answer: %w", err)
+		}
+	}
+	return h.send(w, r, code, f.media, data)
+}
+
+// writeMeta answers with an object that is only ever sent (a Status, a Table, metadata) in JSON, YAML or protobuf.
+func (h *Handler) writeMeta(w http.ResponseWriter, r *http.Request, code int, f form, apiVersion, name string, v any) error {
+	if f.media == mediaProtobuf {
+		m, ok := v.(marshaler)
+		if !ok {
+			return notAcceptable(want{})
+		}
+		raw, err := m.Marshal()
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", name, err)
+		}
+		data, err := kind.Envelope(apiVersion, name, raw)
+		if err != nil {
+			return err
+		}
+		return h.send(w, r, code, mediaProtobuf, data)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return h.writeEncoded(w, r, code, f, data)
+}
+
+// writeObject answers with one object.
+func (h *Handler) writeObject(w http.ResponseWriter, r *http.Request, code int, f form, k *kind.Kind, obj kind.Instance) error {
+	switch f.as {
+	case asTable:
+		t, err := tableOf(r, k, []kind.Instance{obj})
+		if err != nil {
+			return err
+		}
+		t.ResourceVersion = obj.GetResourceVersion()
+		return h.writeMeta(w, r, code, f, t.APIVersion, t.Kind, t)
+	case asPartial, asPartials:
+		p := table.Partial(obj)
+		return h.writeMeta(w, r, code, f, p.APIVersion, p.Kind, p)
+	}
+	if f.media == mediaProtobuf {
+		data, err := h.forms.protobuf(k, obj)
+		if err != nil {
+			return err
+		}
+		return h.send(w, r, code, mediaProtobuf, data)
+	}
+	data, err := h.forms.json(k, obj)
+	if err != nil {
+		return err
+	}
+	return h.writeEncoded(w, r, code, f, data)
+}
+
+// writeList answers with a list.
+func (h *Handler) writeList(w http.ResponseWriter, r *http.Request, f form, k *kind.Kind, resp *client.Response) error {
+	meta := metav1.ListMeta{
+		ResourceVersion: client.FormatRevision(resp.Revision), Continue: resp.Continue, RemainingItemCount: resp.Remaining,
+	}
+	switch f.as {
+	case asTable:
+		t, err := tableOf(r, k, resp.Items)
+		if err != nil {
+			return err
+		}
+		t.ListMeta = meta
+		return h.writeMeta(w, r, http.StatusOK, f, t.APIVersion, t.Kind, t)
+	case asPartial, asPartials:
+		l := &metav1.PartialObjectMetadataList{
+			TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
+			ListMeta: meta, Items: make([]metav1.PartialObjectMetadata, len(resp.Items)),
+		}
+		for i, obj := range resp.Items {
+			l.Items[i] = *table.Partial(obj)
+		}
+		return h.writeMeta(w, r, http.StatusOK, f, l.APIVersion, l.Kind, l)
+	}
+	if f.media == mediaProtobuf {
+		data, err := listProtobuf(k, meta, resp.Items)
+		if err != nil {
+			return err
+		}
+		return h.send(w, r, http.StatusOK, mediaProtobuf, data)
+	}
+	data, err := h.listJSON(k, meta, resp.Items)
+	if err != nil {
+		return err
+	}
+	return h.writeEncoded(w, r, http.StatusOK, f, data)
+}
+
+func (h *Handler) listJSON(k *kind.Kind, meta metav1.ListMeta, items []kind.Instance) ([]byte, error) {
+	head, err := json.Marshal(struct {
+		metav1.TypeMeta `json:",inline"`
+		metav1.ListMeta `json:"metadata"`
+	}{metav1.TypeMeta{APIVersion: k.APIVersion(), Kind: k.ListName}, meta})
+	if err != nil {
+		return nil, fmt.Errorf("encode list of %s: %w", k, err)
+	}
+	var buf bytes.Buffer
+	buf.Write(bytes.TrimSuffix(head, []byte("}")))
+	buf.WriteString(`,"items":[`)
+	for i, obj := range items {
+		if i > 0 {
+			buf.WriteByte(',')
+		}
+		data, err := h.forms.json(k, obj)
+		if err != nil {
+			return nil, err
+		}
+		buf.Write(data)
+	}
+	buf.WriteString("]}")
+	return buf.Bytes(), nil
+}
+
+// listProtobuf is a list in protobuf. All lists of k8s.io/api are alike: field 1 is the ListMeta, field 2 the items.
+func listProtobuf(k *kind.Kind, meta metav1.ListMeta, items []kind.Instance) ([]byte, error) {
+	const listMetaTag, itemTag = 1<<3 | 2, 2<<3 | 2 // length-delimited
+	data, err := meta.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("encode list of %s: %w", k, err)
+	}
+	raw := append(binary.AppendUvarint([]byte{listMetaTag}, uint64(len(data))), data...)
+	for _, obj := range items {
+		m, ok := obj.(marshaler)
+		if !ok {
+			return nil, fmt.Errorf("encode list of %s: %T has no protobuf form", k, obj)
+		}
+		if data, err = m.Marshal(); err != nil {
+			return nil, fmt.Errorf("encode list of %s: %w", k, err)
+		}
+		raw = append(raw, itemTag)
+		raw = append(binary.AppendUvarint(raw, uint64(len(data))), data...)
+	}
+	return kind.Envelope(k.APIVersion(), k.ListName, raw)
+}
+
+func tableOf(r *http.Request, k *kind.Kind, items []kind.Instance) (*metav1.Table, error) {
+	include, err := table.ParseInclude(r.URL.Query().Get("includeObject"))
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	return table.Of(k, items, include, time.Now())
+}
+
+// warn adds warnings for the user to the headers.
+func warn(w http.ResponseWriter, texts []string) {
+	for _, t := range texts {
+		if len(t) > maxWarning {
+			t = t[:maxWarning]
+		}
+		if v, err := utilnet.NewWarningHeader(warningCode, "-", strings.ToValidUTF8(t, "?")); err == nil {
+			w.Header().Add("Warning", v)
+		}
+	}
+}
+
+// writeStatus answers with a Status, in protobuf if the client reads nothing else.
+func (h *Handler) writeStatus(w http.ResponseWriter, r *http.Request, code int, s metav1.Status) error {
+	s.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	f, err := negotiate(r, want{protobuf: true, yaml: true})
+	if err != nil {
+		f = form{media: mediaJSON}
+	}
+	return h.writeMeta(w, r, code, f, "v1", "Status", &s)
+}
+
+// statusOf is an error as the API tells it.
+func statusOf(err error) metav1.Status {
+	var known apierrors.APIStatus
+	switch {
+	case errors.As(err, &known):
+		return known.Status()
+	case errors.Is(err, context.DeadlineExceeded):
+		return apierrors.NewTimeoutError("the request did not finish in time", 0).Status()
+	case errors.Is(err, context.Canceled):
+		return apierrors.NewTimeoutError("the request was cancelled", 0).Status()
+	}
+	return apierrors.NewInternalError(err).Status()
+}
+
+// fail answers with an error. After the answer was begun it can only end the connection.
+func (h *Handler) fail(w *response, r *http.Request, err error) {
+	if w.begun {
+		h.log.Debug("request failed after its answer began", zapPath(r), zapError(err))
+		panic(http.ErrAbortHandler)
+	}
+	s := statusOf(err)
+	if s.Status == "" {
+		s.Status = metav1.StatusFailure
+	}
+	if s.Code < 400 || s.Code > 599 {
+		s.Code = http.StatusInternalServerError
+	}
+	if s.Code >= 500 {
+		h.log.Warn("request failed", zapPath(r), zapError(err))
+	}
+	header := w.Header()
+	header.Del("Content-Encoding")
+	if s.Details != nil && s.Details.RetryAfterSeconds > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(s.Details.RetryAfterSeconds)))
+	}
+	if s.Code == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", `Bearer realm="kubernetes"`)
+	}
+	header.Set("X-Content-Type-Options", "nosniff")
+	if err := h.writeStatus(w, r, int(s.Code), s); err != nil {
+		h.log.Error("status could not be written", zapPath(r), zapError(err))
+	}
+}

@@ -1,0 +1,377 @@
+package wire
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/keelson-dev/keelson/apiserver/authn"
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+	"github.com/keelson-dev/keelson/apiserver/nodeproxy"
+	"github.com/keelson-dev/keelson/apiserver/table"
+)
+
+const maxFieldManager = 128 // characters, as upstream
+
+func zapPath(r *http.Request) zap.Field { return zap.String("request", r.Method+" "+r.URL.Path) }
+func zapError(err error) zap.Field      { return zap.Error(err) }
+
+// call is one request for a resource on its way through.
+type call struct {
+	h    *Handler
+	w    *response
+	r    *http.Request
+	user authn.User
+	path resourcePath
+	kind *kind.Kind // of the resource
+	sent *kind.Kind // of what is sent: the same, or a subresource's own
+	q    url.Values
+	req  *client.Request
+}
+
+// resource answers a request for a resource.
+func (h *Handler) resource(w *response, r *http.Request, user authn.User, p resourcePath) error {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return apierrors.NewBadRequest("query: " + err.Error())
+	}
+	if rev, ok := h.reviews[schema.GroupResource{Group: p.group, Resource: p.resource}]; ok && p.version == "v1" {
+		return h.review(w, r, user, p, rev)
+	}
+	k, ok := h.cfg.Kinds.ByResource(schema.GroupVersionResource{Group: p.group, Version: p.version, Resource: p.resource})
+	if !ok || p.namespace != "" && !k.Namespaced || p.name != "" && k.Namespaced && p.namespace == "" {
+		return notFound(r)
+	}
+	if p.subresource != "" && !slices.Contains(subresources(k), p.subresource) {
+		return notFound(r)
+	}
+	c := &call{h: h, w: w, r: r, user: user, path: p, kind: k, sent: k.Sent(p.subresource), q: q, req: &client.Request{
+		Kind: k, Subresource: p.subresource, Namespace: p.namespace, Name: p.name,
+	}}
+	if k.Is(kind.Pod.Kind()) && nodeproxy.Serves(p.subresource) {
+		return c.connect()
+	}
+	return c.serve()
+}
+
+// subresources are those that a kind declares, in one list.
+func subresources(k *kind.Kind) []string {
+	var out []string
+	if k.Status {
+		out = append(out, "status")
+	}
+	if k.Scale != nil {
+		out = append(out, "scale")
+	}
+	for _, s := range k.Subresources {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// methods says what a subresource is used for.
+func methods(subresource string) []string {
+	switch subresource {
+	case "binding", "eviction", "token":
+		return []string{http.MethodPost}
+	case "finalize":
+		return []string{http.MethodPut}
+	case "log":
+		return []string{http.MethodGet, http.MethodHead}
+	case "exec", "attach", "portforward":
+		return []string{http.MethodGet, http.MethodPost}
+	}
+	return []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch}
+}
+
+func (c *call) serve() error {
+	if c.path.subresource != "" && !slices.Contains(methods(c.path.subresource), c.r.Method) {
+		return methodNotAllowed(c.r)
+	}
+	collection := c.path.name == ""
+	// Without a namespace the objects of a namespaced kind can be listed, and nothing else.
+	everywhere := collection && c.kind.Namespaced && c.path.namespace == ""
+	switch {
+	case c.r.Method == http.MethodGet || c.r.Method == http.MethodHead:
+		if !collection {
+			return c.get()
+		}
+		return c.list()
+	case everywhere:
+		return methodNotAllowed(c.r)
+	case c.r.Method == http.MethodPost && (collection || c.path.subresource != ""):
+		return c.create()
+	case c.r.Method == http.MethodPut && !collection:
+		return c.update()
+	case c.r.Method == http.MethodPatch && !collection:
+		return c.patch()
+	case c.r.Method == http.MethodDelete && c.path.subresource == "":
+		if collection {
+			return c.deleteCollection()
+		}
+		return c.delete()
+	}
+	return methodNotAllowed(c.r)
+}
+
+func (c *call) client() client.Client { return c.h.cfg.Client(c.user) }
+
+// negotiate chooses the answer's form before anything is done, so that a 406 has no effects.
+func (c *call) negotiate() (form, error) {
+	f, err := negotiate(c.r, want{protobuf: c.sent.Protobuf(), yaml: true, shapes: true})
+	if err == nil && f.as == asTable {
+		if _, bad := table.ParseInclude(c.q.Get("includeObject")); bad != nil {
+			err = apierrors.NewBadRequest(bad.Error())
+		}
+	}
+	return f, err
+}
+
+func (c *call) get() error {
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	if c.req.List.ResourceVersion, err = revision(c.q.Get("resourceVersion")); err != nil {
+		return err
+	}
+	c.req.Verb = client.Get
+	return c.answer(f, http.StatusOK)
+}
+
+func (c *call) list() error {
+	opts, err := listOptions(c.q)
+	if err != nil {
+		return err
+	}
+	c.req.List = opts
+	if opts.Watch {
+		return c.watch()
+	}
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	c.req.Verb = client.List
+	resp, err := c.client().Do(c.r.Context(), c.req)
+	if err != nil {
+		return err
+	}
+	warn(c.w, resp.Warnings)
+	return c.h.writeList(c.w, c.r, f, c.kind, resp)
+}
+
+// writeOptions reads the parameters that all writes share.
+func (c *call) writeOptions() error {
+	for _, v := range c.q["dryRun"] {
+		if v != metav1.DryRunAll {
+			return apierrors.NewBadRequest(fmt.Sprintf("dryRun %q: want All", v))
+		}
+		c.req.DryRun = true
+	}
+	var err error
+	if c.req.FieldValidation, err = fieldValidation(c.r); err != nil {
+		return err
+	}
+	c.req.FieldManager = c.q.Get("fieldManager")
+	if len(c.req.FieldManager) > maxFieldManager {
+		return apierrors.NewBadRequest(fmt.Sprintf("fieldManager: want at most %d characters", maxFieldManager))
+	}
+	if c.req.FieldManager == "" {
+		agent, _, _ := strings.Cut(c.r.UserAgent(), "/")
+		c.req.FieldManager = agent[:min(len(agent), maxFieldManager)]
+	}
+	return nil
+}
+
+// body decodes what is written, and checks that it agrees with the path.
+func (c *call) body() error {
+	obj, warnings, err := decodeObject(c.r, c.sent, c.req.FieldValidation)
+	if err != nil {
+		return err
+	}
+	warn(c.w, warnings)
+	switch ns := obj.GetNamespace(); {
+	case ns == "" && c.path.namespace != "":
+		obj.SetNamespace(c.path.namespace)
+	case ns != c.path.namespace:
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	if c.path.name != "" {
+		switch name := obj.GetName(); {
+		case name == "" && (c.path.subresource != "" || c.req.Verb == client.Update && obj.GetGenerateName() == ""):
+			obj.SetName(c.path.name)
+		case name != c.path.name:
+			return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, c.path.name))
+		}
+	}
+	c.req.Object = obj
+	return nil
+}
+
+func (c *call) create() error {
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	if err := c.writeOptions(); err != nil {
+		return err
+	}
+	c.req.Verb = client.Create
+	if err := c.body(); err != nil {
+		return err
+	}
+	return c.answer(f, http.StatusCreated)
+}
+
+func (c *call) update() error {
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	if err := c.writeOptions(); err != nil {
+		return err
+	}
+	c.req.Verb = client.Update
+	if err := c.body(); err != nil {
+		return err
+	}
+	return c.answer(f, http.StatusOK)
+}
+
+func (c *call) patch() error {
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	if err := c.writeOptions(); err != nil {
+		return err
+	}
+	c.req.Verb = client.Patch
+	media, err := bodyMedia(c.r)
+	if err != nil {
+		return err
+	}
+	can := []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyPatchType)}
+	if c.kind.Protobuf() {
+		can = append(can, string(types.StrategicMergePatchType))
+	}
+	if c.r.Header.Get("Content-Type") == "" || !slices.Contains(can, media) {
+		return unsupportedMedia(c.r.Header.Get("Content-Type"), can...)
+	}
+	c.req.PatchType = types.PatchType(media)
+	if force := c.q.Get("force"); force != "" {
+		if c.req.PatchType != types.ApplyPatchType {
+			return apierrors.NewBadRequest("force: only for an apply patch")
+		}
+		c.req.Force = force != "false" && force != "0"
+	}
+	if c.req.PatchType == types.ApplyPatchType && c.q.Get("fieldManager") == "" {
+		return apierrors.NewBadRequest("fieldManager: required for an apply patch")
+	}
+	if c.req.PatchData, err = readBody(c.r); err != nil {
+		return err
+	}
+	return c.answer(f, http.StatusOK)
+}
+
+// answer carries the request and writes the object that comes back.
+func (c *call) answer(f form, code int) error {
+	resp, err := c.client().Do(c.r.Context(), c.req)
+	if err != nil {
+		return err
+	}
+	warn(c.w, resp.Warnings)
+	if resp.Created {
+		code = http.StatusCreated
+	}
+	if resp.Object == nil || c.path.subresource == "binding" || c.path.subresource == "eviction" {
+		return c.h.writeStatus(c.w, c.r, code, metav1.Status{Status: metav1.StatusSuccess, Code: int32(code)})
+	}
+	k := c.sent
+	if c.sent != c.kind && reflect.TypeOf(resp.Object) == reflect.TypeOf(c.kind.New()) {
+		k = c.kind
+	}
+	return c.h.writeObject(c.w, c.r, code, f, k, resp.Object)
+}
+
+func (c *call) deleteOptions() error {
+	if err := c.writeOptions(); err != nil {
+		return err
+	}
+	opts, err := decodeDeleteOptions(c.r)
+	if err != nil {
+		return err
+	}
+	c.req.Delete = opts
+	c.req.DryRun = c.req.DryRun || len(opts.DryRun) > 0
+	return nil
+}
+
+// delete answers with a Status when the object is gone, and with the object while it is terminating.
+func (c *call) delete() error {
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	if err := c.deleteOptions(); err != nil {
+		return err
+	}
+	c.req.Verb = client.Delete
+	resp, err := c.client().Do(c.r.Context(), c.req)
+	if err != nil {
+		return err
+	}
+	warn(c.w, resp.Warnings)
+	if !resp.Deleted && resp.Object != nil {
+		return c.h.writeObject(c.w, c.r, http.StatusOK, f, c.kind, resp.Object)
+	}
+	details := &metav1.StatusDetails{Name: c.path.name, Group: c.kind.Group, Kind: c.kind.Plural}
+	if resp.Object != nil {
+		details.UID = resp.Object.GetUID()
+	}
+	return c.h.writeStatus(c.w, c.r, http.StatusOK, metav1.Status{Status: metav1.StatusSuccess, Details: details})
+}
+
+func (c *call) deleteCollection() error {
+	f, err := c.negotiate()
+	if err != nil {
+		return err
+	}
+	if err := c.deleteOptions(); err != nil {
+		return err
+	}
+	q := url.Values{}
+	for _, name := range []string{"labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch", "timeoutSeconds"} {
+		if v, ok := c.q[name]; ok {
+			q[name] = v
+		}
+	}
+	if c.req.List, err = listOptions(q); err != nil {
+		return err
+	}
+	c.req.Verb = client.DeleteCollection
+	resp, err := c.client().Do(c.r.Context(), c.req)
+	if err != nil {
+		return err
+	}
+	warn(c.w, resp.Warnings)
+	if resp.Items != nil {
+		return c.h.writeList(c.w, c.r, f, c.kind, resp)
+	}
+	return c.h.writeStatus(c.w, c.r, http.StatusOK, metav1.Status{
+		Status: metav1.StatusSuccess, Details: &metav1.StatusDetails{Group: c.kind.Group, Kind: c.kind.Plural},
+	})
+}

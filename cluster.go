@@ -1,0 +1,356 @@
+package keelson
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/keelson-dev/keelson/apiserver"
+	"github.com/keelson-dev/keelson/apiserver/admission"
+	"github.com/keelson-dev/keelson/apiserver/authn"
+	"github.com/keelson-dev/keelson/apiserver/authz"
+	"github.com/keelson-dev/keelson/apiserver/builtin"
+	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
+	"github.com/keelson-dev/keelson/apiserver/nodeproxy"
+	"github.com/keelson-dev/keelson/internal/memnet"
+	"github.com/keelson-dev/keelson/scheduler"
+	"github.com/keelson-dev/keelson/store"
+)
+
+// ErrRunning is returned by a second Run.
+var ErrRunning = errors.New("keelson: Run was called before; make a new Cluster")
+
+// ErrStopped is returned by requests to a cluster whose Run has ended.
+var ErrStopped = errors.New("keelson: the cluster has stopped")
+
+// Cluster is a control plane and whatever else its Config names. Make it with New and run it with Run.
+type Cluster struct {
+	cfg     Config
+	kinds   *kind.Set
+	log     *zap.Logger
+	started atomic.Bool
+	ready   chan struct{} // closed when plane is set and serves
+	stopped chan struct{} // closed when Run has ended
+
+	// Set by Run before ready is closed, and not changed afterwards.
+	plane plane
+	dir   string // DataDir or a temporary one
+
+	agents  agents
+	numbers sync.Mutex // serializes giving numbers to nodes
+}
+
+// plane is the control plane's inside.
+type plane struct {
+	store       *store.Store
+	server      *apiserver.Server
+	credentials *credentials // nil without Listen
+	network     *network     // nil without the embedded network
+	listener    net.Listener // nil without Listen
+	scheduler   *scheduler.Scheduler
+	dns         net.Addr // nil without DNS
+}
+
+// New checks a configuration and makes a cluster of it. It starts nothing; the error names the field that is wrong.
+func New(cfg Config) (*Cluster, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	kinds, err := kind.NewSet(append(builtin.KindsWith(builtin.Options{EmbeddedNetwork: cfg.EmbeddedNetwork}), cfg.Kinds...)...)
+	if err != nil {
+		return nil, fmt.Errorf("keelson: Kinds: %w", err)
+	}
+	return &Cluster{
+		cfg: cfg, kinds: kinds, log: cfg.Logger, ready: make(chan struct{}), stopped: make(chan struct{}),
+		agents: agents{listeners: make(map[string]*memnet.Listener)},
+	}, nil
+}
+
+// Kinds are the kinds that the cluster serves, for client.Apply.
+func (c *Cluster) Kinds() *kind.Set { return c.kinds }
+
+// Ready waits until the cluster answers requests: the store is open, the API server serves, and the objects that every cluster has
+// are there. It returns ctx's error, or ErrStopped when Run ended before.
+func (c *Cluster) Ready(ctx context.Context) error {
+	select {
+	case <-c.stopped:
+		return ErrStopped
+	default:
+	}
+	select {
+	case <-c.ready:
+		return nil
+	case <-c.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Client is the administrator's client, in this process. Requests wait until the cluster is ready.
+func (c *Cluster) Client() client.Client { return c.ClientFor(authn.System("admin")) }
+
+// ClientFor is a client that acts as a user.
+func (c *Cluster) ClientFor(user authn.User) client.Client { return &lateClient{c, user} }
+
+// Explain says what the scheduler thinks of a pod; see scheduler.Scheduler.Explain.
+func (c *Cluster) Explain(ctx context.Context, pod *corev1.Pod) (*scheduler.Explanation, error) {
+	if err := c.Ready(ctx); err != nil {
+		return nil, err
+	}
+	if c.plane.scheduler == nil {
+		return nil, errors.New("keelson: this cluster runs without a scheduler")
+	}
+	if err := c.plane.scheduler.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return c.plane.scheduler.Explain(pod)
+}
+
+// URL is the HTTPS API's address, once the cluster is ready; empty when it does not listen.
+func (c *Cluster) URL() string {
+	select {
+	case <-c.ready:
+	default:
+		return ""
+	}
+	if c.plane.listener == nil {
+		return ""
+	}
+	return "https://" + reachable(c.plane.listener.Addr())
+}
+
+// DNSAddr is the name server's address, once the cluster is ready; nil when there is none.
+func (c *Cluster) DNSAddr() net.Addr {
+	select {
+	case <-c.ready:
+		return c.plane.dns
+	default:
+		return nil
+	}
+}
+
+// reachable turns a listening address into one to dial: all addresses become loopback.
+func reachable(a net.Addr) string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil || !ap.Addr().IsUnspecified() {
+		return a.String()
+	}
+	if ap.Addr().Is4() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ap.Port()).String()
+	}
+	return netip.AddrPortFrom(netip.IPv6Loopback(), ap.Port()).String()
+}
+
+// Run runs the cluster until ctx ends or a part fails. It returns nil in the first case, when everything has stopped in
+// order, and the part's error in the second.
+func (c *Cluster) Run(ctx context.Context) (err error) {
+	if c.started.Swap(true) {
+		return ErrRunning
+	}
+	defer close(c.stopped)
+	var undo []func() error // in the order of opening; undone in reverse
+	defer func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			err = errors.Join(err, undo[i]())
+		}
+	}()
+	remove, err := c.openDir()
+	if err != nil {
+		return err
+	}
+	undo = append(undo, remove)
+	if c.cfg.EmbeddedNetwork {
+		if err := c.openNetwork(ctx); err != nil {
+			return fmt.Errorf("keelson: %w", err)
+		}
+		undo = append(undo, c.plane.network.Close)
+	}
+	if c.plane.store, err = store.Open(ctx, c.storeConfig()); err != nil {
+		return fmt.Errorf("keelson: open the store: %w", err)
+	}
+	undo = append(undo, c.plane.store.Close)
+	if c.cfg.Listen != "" {
+		if err := c.listen(ctx); err != nil {
+			return fmt.Errorf("keelson: %w", err)
+		}
+		undo = append(undo, closeListener(c.plane.listener))
+	}
+	if c.plane.server, err = apiserver.New(c.plane.store, c.serverConfig()); err != nil {
+		return fmt.Errorf("keelson: %w", err)
+	}
+	return c.runPlane(ctx)
+}
+
+// runPlane runs the API server, and the parts that use it within its lifetime.
+func (c *Cluster) runPlane(ctx context.Context) error {
+	api := newGroup(context.WithoutCancel(ctx)) // ends when the parts have ended, not with ctx
+	api.run("API server", c.plane.server.Run)
+	if c.plane.listener != nil {
+		api.run("HTTPS", c.serveHTTPS)
+	}
+	err := c.runParts(ctx, api)
+	return errors.Join(err, api.stop())
+}
+
+func (c *Cluster) runParts(ctx context.Context, api *group) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(api.ctx, cancel) // a failed API server ends the parts
+	if err := c.plane.server.Ready(ctx); err != nil {
+		return endedBy(ctx, err)
+	}
+	if err := c.bootstrap(ctx); err != nil {
+		return endedBy(ctx, fmt.Errorf("keelson: create the objects that every cluster has: %w", err))
+	}
+	p, err := c.newParts()
+	if err != nil {
+		return errors.Join(fmt.Errorf("keelson: %w", err), p.close())
+	}
+	if ctx.Err() == nil {
+		close(c.ready)
+	}
+	return errors.Join(p.run(ctx), p.close())
+}
+
+// endedBy is nil when an error only says that ctx has ended.
+func endedBy(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// openNetwork reserves addresses on Linux; elsewhere there is nothing to reserve, because pods share one.
+func (c *Cluster) openNetwork(ctx context.Context) error {
+	if goruntime.GOOS != "linux" {
+		return nil
+	}
+	dir := ""
+	if c.cfg.DataDir != "" {
+		dir = c.dir
+	}
+	var err error
+	c.plane.network, err = reserveNetwork(ctx, dir)
+	return err
+}
+
+// openDir makes the cluster's directory. The function that it returns removes a temporary one.
+func (c *Cluster) openDir() (func() error, error) {
+	nothing := func() error { return nil }
+	if c.cfg.DataDir != "" {
+		dir, err := filepath.Abs(c.cfg.DataDir)
+		if err == nil {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		c.dir = dir
+		if err != nil {
+			return nil, fmt.Errorf("keelson: DataDir: %w", err)
+		}
+		return nothing, nil
+	}
+	if len(c.cfg.Nodes) == 0 && !c.cfg.EmbeddedNetwork {
+		return nothing, nil // nothing is ever written
+	}
+	dir, err := os.MkdirTemp("", "keelson-")
+	if err != nil {
+		return nil, fmt.Errorf("keelson: a temporary directory for nodes: %w", err)
+	}
+	c.dir = dir
+	return func() error { return os.RemoveAll(dir) }, nil
+}
+
+func (c *Cluster) storeConfig() store.Config {
+	cfg := store.Config{Logger: c.log.Named("store")}
+	if c.cfg.DataDir != "" {
+		cfg.Dir = filepath.Join(c.dir, "store")
+	}
+	return cfg
+}
+
+func (c *Cluster) listen(ctx context.Context) error {
+	var dir *os.Root
+	if c.cfg.DataDir != "" {
+		path := filepath.Join(c.dir, "pki")
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return err
+		}
+		var err error
+		if dir, err = os.OpenRoot(path); err != nil {
+			return err
+		}
+		defer func() { _ = dir.Close() }()
+	}
+	var err error
+	if c.plane.credentials, err = newCredentials(dir, hostNames(c.cfg.Listen, c.cfg.Hosts)); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	if c.plane.listener, err = lc.Listen(ctx, "tcp", c.cfg.Listen); err != nil {
+		return fmt.Errorf("Listen: %w", err)
+	}
+	return nil
+}
+
+func closeListener(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+func (c *Cluster) serveHTTPS(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           c.plane.server,
+		TLSConfig:         c.plane.credentials.serverTLS(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    1 << 18,
+		ErrorLog:          zap.NewStdLog(c.log.Named("https")),
+	}
+	return serve(ctx, server, tls.NewListener(c.plane.listener, server.TLSConfig), 500*time.Millisecond)
+}
+
+func (c *Cluster) serverConfig() apiserver.Config {
+	cfg := apiserver.Config{
+		Kinds:  c.kinds.All(),
+		Logger: c.log.Named("api"),
+		AdmissionFrom: func(self client.Client) []admission.Plugin {
+			return append(builtin.Plugins(c.serviceRange(), builtin.PortRange{})(self), c.cfg.Admission...)
+		},
+		AuthorizerFrom: func(self client.Client) authz.Authorizer { return authz.RBAC(authz.FromClient(self)) },
+		Nodes:          &nodeproxy.Config{Dial: c.agents.dial, Logger: c.log.Named("nodes")},
+	}
+	if cr := c.plane.credentials; cr != nil {
+		cfg.Nodes = &nodeproxy.Config{TLS: cr.callerTLS(), Logger: c.log.Named("nodes")}
+		cfg.Authenticator = authn.Union(authn.Certificates(cr.ca.Pool()), authn.Tokens(c.cfg.Tokens))
+	}
+	return cfg
+}
+
+// serviceRange is where cluster IPs come from.
+func (c *Cluster) serviceRange() netip.Prefix {
+	switch {
+	case c.cfg.ServiceRange.IsValid():
+		return c.cfg.ServiceRange
+	case c.plane.network != nil:
+		return c.plane.network.services()
+	}
+	return netip.MustParsePrefix("10.96.0.0/16")
+}

@@ -1,0 +1,2 @@
+// Package garbage deletes objects whose owners are gone.
+package garbage

@@ -1,0 +1,2 @@
+// Package namespace empties Namespaces that are being deleted.
+package namespace

@@ -1,0 +1,2 @@
+// Package podgc removes pods that nobody else will.
+package podgc

@@ -1,0 +1,171 @@
+package replicaset
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// active pods count: they have not ended and are not being deleted.
+func active(p *corev1.Pod) bool {
+	return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed && p.DeletionTimestamp == nil
+}
+
+func readySince(p *corev1.Pod) (time.Time, bool) {
+	for i := range p.Status.Conditions {
+		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
+			return c.LastTransitionTime.Time, c.Status == corev1.ConditionTrue
+		}
+	}
+	return time.Time{}, false
+}
+
+// availableIn is how long until a pod has been ready for minReady; 0 means that it is available, and false that it is not ready.
+func availableIn(p *corev1.Pod, minReady time.Duration, now time.Time) (time.Duration, bool) {
+	since, ok := readySince(p)
+	if !ok {
+		return 0, false
+	}
+	return max(0, since.Add(minReady).Sub(now)), true
+}
+
+// surplus picks n pods to delete. Earlier in the order go first: not bound, then pending, then not ready, then a lower
+// pod-deletion-cost, then from a node that has more of the set's pods, then ready for a shorter time, then restarted more often, then
+// younger. Source: the order that kube-controller-manager documents for ReplicaSets.
+func surplus(pods []*corev1.Pod, n int) []*corev1.Pod {
+	perNode := make(map[string]int)
+	for _, p := range pods {
+		if p.Spec.NodeName != "" {
+			perNode[p.Spec.NodeName]++
+		}
+	}
+	sorted := slices.Clone(pods)
+	slices.SortStableFunc(sorted, func(a, b *corev1.Pod) int {
+		sinceA, readyA := readySince(a)
+		sinceB, readyB := readySince(b)
+		return cmp.Or(
+			compareBool(a.Spec.NodeName != "", b.Spec.NodeName != ""),
+			cmp.Compare(phaseRank(a), phaseRank(b)),
+			compareBool(readyA, readyB),
+			cmp.Compare(deletionCost(a), deletionCost(b)),
+			-cmp.Compare(perNode[a.Spec.NodeName], perNode[b.Spec.NodeName]),
+			-sinceA.Compare(sinceB),
+			-cmp.Compare(restarts(a), restarts(b)),
+			-a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+			cmp.Compare(a.Name, b.Name),
+		)
+	})
+	return sorted[:min(n, len(sorted))]
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func phaseRank(p *corev1.Pod) int {
+	switch p.Status.Phase {
+	case corev1.PodPending, "":
+		return 0
+	case corev1.PodUnknown:
+		return 1
+	}
+	return 2
+}
+
+func deletionCost(p *corev1.Pod) int {
+	cost, err := strconv.Atoi(p.Annotations[corev1.PodDeletionCost])
+	if err != nil {
+		return 0
+	}
+	return cost
+}
+
+func restarts(p *corev1.Pod) (n int32) {
+	for i := range p.Status.ContainerStatuses {
+		n = max(n, p.Status.ContainerStatuses[i].RestartCount)
+	}
+	return n
+}
+
+// newPod is a pod of the set's template, without a name: the server generates it.
+func newPod(rs *appsv1.ReplicaSet) *corev1.Pod {
+	t := rs.Spec.Template.DeepCopy()
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: generateName(rs.Name), Namespace: rs.Namespace,
+			Labels: t.Labels, Annotations: t.Annotations, Finalizers: t.Finalizers,
+		},
+		Spec: t.Spec,
+	}
+}
+
+// generateName leaves room for the server's five characters in a DNS label of 63, which a pod's host name must be.
+func generateName(owner string) string { return owner[:min(len(owner), 57)] + "-" }
+
+// statusOf is the set's status as its pods are now, and when it will change by itself because a pod becomes available
+// (0: it will not).
+func statusOf(rs *appsv1.ReplicaSet, pods []*corev1.Pod, now time.Time) (appsv1.ReplicaSetStatus, time.Duration) {
+	status := *rs.Status.DeepCopy()
+	status.ObservedGeneration = rs.Generation
+	status.Replicas, status.FullyLabeledReplicas, status.ReadyReplicas, status.AvailableReplicas = 0, 0, 0, 0
+	template := labels.Set(rs.Spec.Template.Labels).AsSelectorPreValidated()
+	minReady := time.Duration(rs.Spec.MinReadySeconds) * time.Second
+	var next time.Duration
+	var terminating int32
+	for _, p := range pods {
+		if p.DeletionTimestamp != nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			terminating++
+		}
+		if !active(p) {
+			continue
+		}
+		status.Replicas++
+		if template.Matches(labels.Set(p.Labels)) {
+			status.FullyLabeledReplicas++
+		}
+		in, ready := availableIn(p, minReady, now)
+		switch {
+		case !ready:
+		case in == 0:
+			status.ReadyReplicas++
+			status.AvailableReplicas++
+		default:
+			status.ReadyReplicas++
+			if next == 0 || in < next {
+				next = in
+			}
+		}
+	}
+	status.TerminatingReplicas = &terminating
+	return status, next
+}
+
+// setFailure notes or clears that pods could not be created or deleted.
+func setFailure(status *appsv1.ReplicaSetStatus, reason string, cause error, now time.Time) {
+	kept := slices.DeleteFunc(status.Conditions, func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure })
+	if cause == nil {
+		status.Conditions = kept
+		return
+	}
+	since := metav1.NewTime(now)
+	for _, c := range status.Conditions {
+		if c.Type == appsv1.ReplicaSetReplicaFailure {
+			since = c.LastTransitionTime
+		}
+	}
+	status.Conditions = append(kept, appsv1.ReplicaSetCondition{
+		Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: reason, Message: cause.Error(), LastTransitionTime: since,
+	})
+}

@@ -1,0 +1,202 @@
+package store
+
+// applyTxn decides every branch on the state before, checks what can fail, and only then changes anything.
+func (st *state) applyTxn(txn *Txn) result {
+	path := st.branches(txn, nil)
+	rest := path
+	if r := st.check(txn, &rest); r.err != nil {
+		return r
+	}
+	st.begin()
+	changed := &st.events[len(st.events)-1]
+	rest = path
+	res := st.run(txn, &rest)
+	if len(changed.events) > 0 {
+		setRevisions(res, st.revision+1)
+	}
+	st.commit()
+	return result{txn: res, revision: st.revision}
+}
+
+// readTxn serves a transaction that changes nothing.
+func (v *view) readTxn(op string, txn *Txn) (*TxnResult, error) {
+	st := &state{view: *v}
+	path := st.branches(txn, nil)
+	rest := path
+	if r := st.check(txn, &rest); r.err != nil {
+		return nil, r.failure(op)
+	}
+	rest = path
+	return st.run(txn, &rest), nil
+}
+
+// branches evaluates the compares of the transaction and of those nested in the branch it takes, in the order they will run.
+func (v *view) branches(txn *Txn, path []bool) []bool {
+	succeeded := true
+	for i := range txn.Compares {
+		if !v.compare(&txn.Compares[i]) {
+			succeeded = false
+			break
+		}
+	}
+	path = append(path, succeeded)
+	for _, op := range txn.branch(succeeded) {
+		if op.Txn != nil {
+			path = v.branches(op.Txn, path)
+		}
+	}
+	return path
+}
+
+func (t *Txn) branch(succeeded bool) []Op {
+	if succeeded {
+		return t.Then
+	}
+	return t.Else
+}
+
+func (v *view) compare(c *Compare) bool {
+	if len(c.End) == 0 {
+		return c.holds(v.current(c.Key))
+	}
+	any, all := false, true
+	v.ascend(c.Key, c.End, v.revision, func(kv *version) bool {
+		any = true
+		all = c.holds(&kv.KV)
+		return all
+	})
+	if !any {
+		return c.holds(nil)
+	}
+	return all
+}
+
+// current returns the newest version of a key, nil if it does not exist.
+func (v *view) current(key []byte) *KV {
+	it, found := v.items.Get(&item{key: string(key)})
+	if !found {
+		return nil
+	}
+	if last := it.versions[len(it.versions)-1]; !last.tombstone() {
+		return &last.KV
+	}
+	return nil
+}
+
+func next(path *[]bool) bool {
+	succeeded := (*path)[0]
+	*path = (*path)[1:]
+	return succeeded
+}
+
+// check finds what would make the transaction fail on this state.
+func (st *state) check(txn *Txn, path *[]bool) result {
+	ops := txn.branch(next(path))
+	for i := range ops {
+		switch op := &ops[i]; {
+		case op.Put != nil:
+			if op.Put.Lease != 0 {
+				if _, found := st.leases.Get(leaseRecord{id: op.Put.Lease}); !found {
+					return result{err: ErrLeaseNotFound, key: string(op.Put.Key)}
+				}
+			}
+			if (op.Put.IgnoreValue || op.Put.IgnoreLease) && st.current(op.Put.Key) == nil {
+				return result{err: ErrKeyNotFound, key: string(op.Put.Key)}
+			}
+		case op.Range != nil:
+			if err := st.readable(op.Range.Revision); err != nil {
+				return result{err: err.Err, revision: err.Revision, key: string(op.Range.Key)}
+			}
+		case op.Txn != nil:
+			if r := st.check(op.Txn, path); r.err != nil {
+				return r
+			}
+		}
+	}
+	return result{}
+}
+
+// run carries the transaction out.
+func (st *state) run(txn *Txn, path *[]bool) *TxnResult {
+	succeeded := next(path)
+	ops := txn.branch(succeeded)
+	res := &TxnResult{Succeeded: succeeded, Revision: st.revision, Responses: make([]OpResult, len(ops))}
+	for i := range ops {
+		out := &res.Responses[i]
+		switch op := &ops[i]; {
+		case op.Range != nil:
+			out.Range = st.rangeWithin(op.Range)
+		case op.Put != nil:
+			out.Put = st.runPut(op.Put)
+		case op.Delete != nil:
+			out.Delete = st.runDelete(op.Delete)
+		case op.Txn != nil:
+			out.Txn = st.run(op.Txn, path)
+		}
+	}
+	return res
+}
+
+// rangeWithin reads inside a transaction: at the newest revision that includes what the transaction has changed so far.
+func (st *state) rangeWithin(req *RangeRequest) *RangeResult {
+	v := st.view
+	if st.sub > 0 {
+		v.revision++
+	}
+	res := v.rangeAt(req)
+	return &res
+}
+
+func (st *state) runPut(put *PutRequest) *PutResult {
+	value, lease := put.Value, put.Lease
+	if put.IgnoreValue || put.IgnoreLease {
+		if current := st.current(put.Key); current != nil {
+			if put.IgnoreValue {
+				value = current.Value
+			}
+			if put.IgnoreLease {
+				lease = current.Lease
+			}
+		}
+	}
+	prev := st.put(put.Key, value, lease)
+	res := &PutResult{Revision: st.revision}
+	if put.PrevKV && prev != nil {
+		res.PrevKV = &prev.KV
+	}
+	return res
+}
+
+func (st *state) runDelete(del *DeleteRequest) *DeleteResult {
+	res := &DeleteResult{Revision: st.revision}
+	var keys []string
+	st.ascend(del.Key, del.End, st.revision+1, func(v *version) bool {
+		keys = append(keys, string(v.Key))
+		return true
+	})
+	for _, key := range keys {
+		prev := st.remove(key)
+		res.Deleted++
+		if del.PrevKV {
+			res.PrevKVs = append(res.PrevKVs, prev.KV)
+		}
+	}
+	return res
+}
+
+// setRevisions writes the revision that a transaction made into its results.
+func setRevisions(res *TxnResult, revision int64) {
+	res.Revision = revision
+	for i := range res.Responses {
+		switch r := &res.Responses[i]; {
+		case r.Put != nil:
+			r.Put.Revision = revision
+		case r.Delete != nil:
+			r.Delete.Revision = revision
+		case r.Range != nil:
+			r.Range.Revision = revision
+		case r.Txn != nil:
+			setRevisions(r.Txn, revision)
+		}
+	}
+}

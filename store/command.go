@@ -1,0 +1,39 @@
+package store
+
+import "time"
+
+// commandKind numbers are part of the format of the Raft log: never change their meaning.
+type commandKind uint8
+
+const (
+	commandTxn     commandKind = 1
+	commandGrant   commandKind = 2
+	commandRenew   commandKind = 3
+	commandRevoke  commandKind = 4
+	commandExpire  commandKind = 5
+	commandCompact commandKind = 6
+	// commandOpen is committed once after every election: what was committed before it has been applied when it has. It brings the
+	// cluster's id, which counts only if there is none yet.
+	commandOpen commandKind = 7
+)
+
+// command is one input of the state machine. Which fields count depends on the kind.
+type command struct {
+	kind     commandKind
+	txn      *Txn          // txn
+	lease    int64         // grant, renew, revoke, expire
+	ttl      time.Duration // grant
+	renewals uint64        // expire: what the lease's counter must be
+	term     uint64        // expire: the proposer's Raft term, which must be the entry's
+	revision int64         // compact
+	cluster  uint64        // open
+}
+
+// result is what the state machine answers to a command.
+type result struct {
+	err      error // one of the sentinels; nothing was changed then
+	key      string
+	revision int64 // the store's after the command, or what goes with err
+	txn      *TxnResult
+	ttl      time.Duration
+}

@@ -1,0 +1,110 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keelson-dev/keelson/store"
+)
+
+func Example() {
+	ctx := context.Background()
+	s, err := store.Open(ctx, store.Config{}) // with a Dir it would be durable
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	put, _ := s.Put(ctx, store.PutRequest{Key: []byte("/color"), Value: []byte("red")})
+	s.Put(ctx, store.PutRequest{Key: []byte("/color"), Value: []byte("blue")})
+	now, _, _ := s.Get(ctx, []byte("/color"))
+	past, _ := s.Range(ctx, store.RangeRequest{Key: []byte("/color"), Revision: put.Revision})
+	fmt.Printf("%s at %d, %s at %d\n", past.KVs[0].Value, past.KVs[0].ModRevision, now.Value, now.ModRevision)
+	// Output: red at 2, blue at 3
+}
+
+func ExampleStore_Txn() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	// Create a key only if it does not exist.
+	create := store.Txn{
+		Compares: []store.Compare{{Key: []byte("/lock"), Target: store.CompareVersion, Number: 0}},
+		Then:     []store.Op{{Put: &store.PutRequest{Key: []byte("/lock"), Value: []byte("mine")}}},
+		Else:     []store.Op{{Range: &store.RangeRequest{Key: []byte("/lock")}}},
+	}
+	first, _ := s.Txn(ctx, create)
+	second, _ := s.Txn(ctx, create)
+	fmt.Println(first.Succeeded, second.Succeeded, string(second.Responses[0].Range.KVs[0].Value))
+	// Output: true false mine
+}
+
+func ExampleStore_Watch() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	w, err := s.Watch(ctx, store.WatchRequest{Key: []byte("/a/"), End: store.PrefixEnd([]byte("/a/")), PrevKV: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer w.Close()
+	s.Put(ctx, store.PutRequest{Key: []byte("/a/1"), Value: []byte("x")})
+	s.Delete(ctx, store.DeleteRequest{Key: []byte("/a/1")})
+	batch, _ := w.Next(ctx)
+	for _, e := range batch.Events {
+		fmt.Println(e.KV.ModRevision, e.Type, string(e.KV.Key), e.PrevKV != nil)
+	}
+	// Output:
+	// 2 PUT /a/1 false
+	// 3 DELETE /a/1 true
+}
+
+func ExampleStore_Grant() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	lease, _ := s.Grant(ctx, 0, time.Minute)
+	s.Put(ctx, store.PutRequest{Key: []byte("/members/1"), Lease: lease.ID})
+	s.Revoke(ctx, lease.ID) // or let it run out
+	_, found, _ := s.Get(ctx, []byte("/members/1"))
+	fmt.Println(found)
+	// Output: false
+}
+
+func ExampleStore_Snapshot() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	s.Put(ctx, store.PutRequest{Key: []byte("/a"), Value: []byte("kept")})
+	var backup bytes.Buffer
+	if err := s.Snapshot(ctx, &backup); err != nil {
+		fmt.Println(err)
+		return
+	}
+	restored, err := store.Open(ctx, store.Config{Restore: &backup})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer restored.Close()
+	kv, _, _ := restored.Get(ctx, []byte("/a"))
+	fmt.Println(string(kv.Value))
+	// Output: kept
+}
+
+func ExampleError() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	_, err := s.Range(ctx, store.RangeRequest{Key: []byte("/a"), Revision: 99})
+	var failed *store.Error
+	fmt.Println(errors.Is(err, store.ErrFutureRevision), errors.As(err, &failed), failed.Op, failed.Key, failed.Revision)
+	fmt.Println(err)
+	// Output:
+	// true true range /a 1
+	// store: range "/a": revision is in the future; the newest is 1
+}

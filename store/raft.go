@@ -1,0 +1,387 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The identity of a lone member. Its address is never dialled.
+const (
+	loneID   raft.ServerID      = "member-1"
+	loneAddr raft.ServerAddress = "local"
+)
+
+// trailingEntries is what is kept of Raft's log behind a snapshot: a lone member has nobody to catch up.
+const trailingEntries = 128
+
+// snapshotInterval is how often Raft looks whether a snapshot is due, give or take.
+const snapshotInterval = 30 * time.Second
+
+// durable drives the state machine through Raft. Commands that come while an entry is being written share the next one.
+type durable struct {
+	store   *Store
+	machine *machine
+	logs    *logStore
+	work    chan struct{} // queue is no longer empty, or closing or failed is set
+	done    chan struct{} // the proposing loop has ended
+
+	mu      sync.Mutex
+	queue   []*encodedProposal
+	closing bool
+	failed  error
+	raft    *raft.Raft  // set once, before anything is served
+	stopped raft.Future // of Raft's shutdown, once it has begun
+}
+
+type encodedProposal struct {
+	proposal
+	encoded []byte
+}
+
+// openRaft opens the directory, replays what it holds, and leads.
+func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	d := &durable{store: s, work: make(chan struct{}, 1), done: make(chan struct{})}
+	st := newState()
+	if err := s.install(st); err != nil {
+		return nil, err
+	}
+	d.machine = &machine{store: s, state: st, onFail: d.fail}
+	if d.logs, err = openLogStore(s.cfg.Dir, d.fail); err != nil {
+		return nil, err
+	}
+	go d.propose()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	transport := newLoneTransport(loneAddr)
+	if err := d.start(transport); err != nil {
+		return nil, err
+	}
+	if err := d.lead(ctx, transport); err != nil {
+		return nil, err
+	}
+	if s.cfg.Restore != nil {
+		if err := d.restore(s.cfg.Restore); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// start brings up Raft on what the directory holds.
+func (d *durable) start(transport *loneTransport) error {
+	cfg := d.store.cfg
+	logger := newRaftLogger(cfg.Logger)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, 2, logger)
+	if err != nil {
+		return err
+	}
+	list, err := snapshots.List()
+	if err != nil {
+		return err
+	}
+	newest := uint64(0)
+	if len(list) > 0 {
+		newest = list[0].Index
+	}
+	if err := d.logs.verify(newest); err != nil {
+		return err
+	}
+	if err := d.bootstrap(newest); err != nil {
+		return err
+	}
+	syncDir(cfg.Dir)
+	syncDir(filepath.Dir(filepath.Clean(cfg.Dir)))
+	conf := raft.DefaultConfig()
+	conf.LocalID = loneID
+	conf.Logger = logger
+	conf.SnapshotThreshold = cfg.SnapshotEntries
+	conf.SnapshotInterval = snapshotInterval
+	conf.TrailingLogs = trailingEntries
+	conf.NoLegacyTelemetry = true
+	cached, err := raft.NewLogCache(512, d.logs)
+	if err != nil {
+		return err
+	}
+	var r *raft.Raft
+	err = guard(func() (err error) {
+		r, err = raft.NewRaft(conf, d.machine, cached, d.logs, snapshots, transport)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, cfg.Dir, err)
+	}
+	d.mu.Lock()
+	d.raft = r
+	d.mu.Unlock()
+	return d.failure()
+}
+
+// bootstrap writes the first entry of a new member, the configuration with itself as the only voter. It can be repeated after a
+// crash at any point.
+func (d *durable) bootstrap(snapshot uint64) error {
+	last, err := d.logs.LastIndex()
+	if err != nil || last > 0 || snapshot > 0 {
+		return err
+	}
+	configuration := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: loneID, Address: loneAddr}}}
+	return d.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)})
+}
+
+// lead makes the member leader and waits until everything that was committed before has been applied.
+func (d *durable) lead(ctx context.Context, transport *loneTransport) error {
+	future := d.raft.GetConfiguration()
+	if err := future.Error(); err != nil {
+		return err
+	}
+	servers := future.Configuration().Servers
+	if len(servers) != 1 || servers[0].ID != loneID || servers[0].Suffrage != raft.Voter {
+		return fmt.Errorf("%w: the stored cluster has members %v, this release runs a single one", ErrVersion, servers)
+	}
+	leader := d.raft.LeaderCh()
+	if err := transport.lead(ctx, loneID); err != nil {
+		return err
+	}
+	for leads := false; !leads; {
+		select {
+		case leads = <-leader:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-d.done:
+			return d.failure()
+		}
+	}
+	p := d.submit(command{kind: commandOpen, cluster: newClusterID()})
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// restore puts a snapshot in place of an empty state. It goes by way of a file, since Raft wants to know its size.
+func (d *durable) restore(in io.Reader) (err error) {
+	v := d.store.current.Load()
+	if v.revision > firstRevision || v.leases.Len() > 0 {
+		return fmt.Errorf("%w: it is at revision %d", ErrNotEmpty, v.revision)
+	}
+	st, err := restore(in)
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(d.store.cfg.Dir, "restore-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	if err := st.snapshot().encode(file); err != nil {
+		return err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := d.raft.Restore(&raft.SnapshotMeta{Version: 1, Size: size}, file, 0); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return d.failure()
+}
+
+func (d *durable) submit(cmd command) *proposal {
+	p := &encodedProposal{proposal: proposal{cmd: cmd, done: make(chan struct{})}, encoded: cmd.encode(nil)}
+	d.mu.Lock()
+	refused := d.refusal()
+	if refused == nil {
+		d.queue = append(d.queue, p)
+	}
+	d.mu.Unlock()
+	if refused != nil {
+		p.finish(result{}, refused)
+		return &p.proposal
+	}
+	d.nudge()
+	return &p.proposal
+}
+
+// refusal says why nothing can be done. The caller holds the lock.
+func (d *durable) refusal() error {
+	switch {
+	case d.failed != nil:
+		return d.failed
+	case d.closing:
+		return ErrClosed
+	}
+	return nil
+}
+
+func (d *durable) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refusal()
+}
+
+func (d *durable) nudge() {
+	select {
+	case d.work <- struct{}{}:
+	default:
+	}
+}
+
+// fail stops the member for good. It may be called from Raft's goroutines.
+func (d *durable) fail(err error) {
+	d.mu.Lock()
+	first := d.failed == nil
+	if first {
+		d.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	d.mu.Unlock()
+	if first {
+		d.store.cfg.Logger.Sugar().Errorf("the store has stopped: %v", err)
+	}
+	d.nudge()
+}
+
+// propose is the loop that turns the queue into Raft entries, one at a time: what queues up meanwhile is the next one's batch.
+func (d *durable) propose() {
+	defer close(d.done)
+	defer d.stop() // a failed member must not go on voting for itself
+	for range d.work {
+		for {
+			batch, refused := d.take()
+			if refused != nil {
+				for _, p := range batch {
+					p.finish(result{}, refused)
+				}
+				return
+			}
+			if len(batch) == 0 {
+				break
+			}
+			d.commit(batch)
+		}
+	}
+}
+
+// take removes a batch from the queue; all of it if the loop has to end.
+func (d *durable) take() ([]*encodedProposal, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	refused := d.refusal()
+	n, size := 0, 0
+	for n < len(d.queue) && (refused != nil || n == 0 || size+len(d.queue[n].encoded) <= d.store.cfg.MaxBatchBytes) {
+		size += len(d.queue[n].encoded)
+		n++
+	}
+	batch := d.queue[:n:n]
+	if d.queue = d.queue[n:]; len(d.queue) == 0 {
+		d.queue = nil
+	}
+	return batch, refused
+}
+
+// commit carries a batch through Raft and answers it.
+func (d *durable) commit(batch []*encodedProposal) {
+	encoded := make([][]byte, len(batch))
+	for i, p := range batch {
+		encoded[i] = p.encoded
+	}
+	future := d.raft.Apply(encodeEntry(encoded), 0)
+	err := future.Error()
+	switch {
+	case err == nil:
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		err = fmt.Errorf("%w: %w", ErrNotLeader, err)
+	default:
+		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	var results []result
+	if err == nil {
+		switch answer := future.Response().(type) {
+		case []result:
+			results = answer
+		case error:
+			err = fmt.Errorf("%w: %w", ErrFailed, answer)
+		}
+		if err == nil && len(results) != len(batch) {
+			err = fmt.Errorf("%w: %d results for %d commands", ErrUnknownOutcome, len(results), len(batch))
+		}
+	}
+	for i, p := range batch {
+		if err != nil {
+			p.finish(result{}, err)
+		} else {
+			p.finish(results[i], nil)
+		}
+	}
+}
+
+// readable: the only voter can't be deposed, and what it acknowledged it had applied, so that its newest view is linearizable.
+func (d *durable) readable() error { return d.failure() }
+
+func (d *durable) term() uint64 { return d.raft.CurrentTerm() }
+
+func (d *durable) status(status *Status) {
+	status.Durable = true
+	status.Leader = d.raft.State() == raft.Leader
+	status.Term, status.Index = d.raft.CurrentTerm(), d.raft.CommitIndex()
+	status.FreeBytes = int64(d.logs.bolt.Stats().FreeAlloc)
+	if info, err := os.Stat(d.logs.path); err == nil {
+		status.FileBytes = info.Size()
+	}
+}
+
+func (d *durable) close() error {
+	d.mu.Lock()
+	if d.closing {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closing = true
+	d.mu.Unlock()
+	d.nudge()
+	<-d.done
+	var err error
+	if stopped := d.stop(); stopped != nil {
+		err = stopped.Error()
+	}
+	return errors.Join(err, d.logs.close())
+}
+
+// stop begins Raft's shutdown, once, and returns what to wait for; nil if Raft never ran.
+func (d *durable) stop() raft.Future {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped == nil && d.raft != nil {
+		d.stopped = d.raft.Shutdown()
+	}
+	return d.stopped
+}
+
+// syncDir makes the names in a directory durable, where the system can: the write that follows fails if the disk has a problem.
+func syncDir(dir string) {
+	if runtime.GOOS == "windows" {
+		return
+	}
+	if f, err := os.Open(dir); err == nil {
+		_ = f.Sync()
+		_ = f.Close()
+	}
+}

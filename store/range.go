@@ -1,0 +1,113 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+)
+
+// readable reports whether revision can be read; 0 always can.
+func (v *view) readable(revision int64) *Error {
+	switch {
+	case revision == 0:
+		return nil
+	case revision > v.revision:
+		return &Error{Err: ErrFutureRevision, Revision: v.revision}
+	case revision < v.compacted:
+		return &Error{Err: ErrCompacted, Revision: v.compacted}
+	}
+	return nil
+}
+
+// ascend calls visit for each key of the range that exists at revision, in order, until it returns false.
+func (v *view) ascend(start, end []byte, revision int64, visit func(*version) bool) {
+	if len(end) == 0 {
+		if it, found := v.items.Get(&item{key: string(start)}); found {
+			if at := it.at(revision); at != nil {
+				visit(at)
+			}
+		}
+		return
+	}
+	each := func(it *item) bool {
+		at := it.at(revision)
+		return at == nil || visit(at)
+	}
+	from := &item{key: string(start)}
+	if len(end) == 1 && end[0] == 0 {
+		v.items.AscendGreaterOrEqual(from, each)
+		return
+	}
+	to := &item{key: string(end)}
+	if itemLess(from, to) {
+		v.items.AscendRange(from, to, each)
+	}
+}
+
+// rangeAt serves a range whose revision is readable.
+func (v *view) rangeAt(req *RangeRequest) RangeResult {
+	revision := req.Revision
+	if revision == 0 {
+		revision = v.revision
+	}
+	res := RangeResult{Revision: v.revision}
+	ordered := req.SortBy == SortByKey && !req.SortDescend
+	matched := int64(0)
+	v.ascend(req.Key, req.End, revision, func(at *version) bool {
+		res.Count++
+		if req.CountOnly || !req.within(at) {
+			return true
+		}
+		matched++
+		if ordered && req.Limit > 0 && matched > req.Limit {
+			return true
+		}
+		kv := at.KV
+		if req.KeysOnly && req.SortBy != SortByValue {
+			kv.Value = nil
+		}
+		res.KVs = append(res.KVs, kv)
+		return true
+	})
+	if !ordered {
+		slices.SortStableFunc(res.KVs, func(a, b KV) int {
+			order := req.SortBy.compare(&a, &b)
+			if req.SortDescend {
+				return -order
+			}
+			return order
+		})
+	}
+	if req.Limit > 0 && matched > req.Limit {
+		res.KVs, res.More = res.KVs[:req.Limit:req.Limit], true
+	}
+	if req.KeysOnly && req.SortBy == SortByValue {
+		for i := range res.KVs {
+			res.KVs[i].Value = nil
+		}
+	}
+	return res
+}
+
+// within applies the bounds on revisions.
+func (r *RangeRequest) within(v *version) bool {
+	return (r.MinModRevision == 0 || v.ModRevision >= r.MinModRevision) &&
+		(r.MaxModRevision == 0 || v.ModRevision <= r.MaxModRevision) &&
+		(r.MinCreateRevision == 0 || v.CreateRevision >= r.MinCreateRevision) &&
+		(r.MaxCreateRevision == 0 || v.CreateRevision <= r.MaxCreateRevision)
+}
+
+func (t SortTarget) compare(a, b *KV) int {
+	switch t {
+	case SortByVersion:
+		return cmp.Compare(a.Version, b.Version)
+	case SortByCreate:
+		return cmp.Compare(a.CreateRevision, b.CreateRevision)
+	case SortByMod:
+		return cmp.Compare(a.ModRevision, b.ModRevision)
+	case SortByValue:
+		return bytes.Compare(a.Value, b.Value)
+	default:
+		return bytes.Compare(a.Key, b.Key)
+	}
+}

@@ -1,0 +1,301 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/google/btree"
+)
+
+// A snapshot is the magic, a version byte, the body and the CRC-32C of all that. Numbers in the body are varints, byte strings carry
+// their length. Version 1:
+//
+//	revision, compacted, cluster, applied, hash
+//	number of leases, then per lease, by id: id, ttl in nanoseconds, renewals
+//	number of items, then per item, by key: key, number of versions, then per version, oldest first:
+//	  mod revision, sub, version (0 for a tombstone, which ends it), create revision, lease, value
+const (
+	snapshotMagic   = "keelsnap"
+	snapshotVersion = 1
+	// maxSnapshotField bounds one key or value in a snapshot.
+	maxSnapshotField = 1 << 30
+)
+
+type snapshotWriter struct {
+	w       *bufio.Writer
+	sum     hash.Hash32
+	scratch [binary.MaxVarintLen64]byte
+	err     error
+}
+
+func (w *snapshotWriter) write(p []byte) {
+	if w.err == nil {
+		w.sum.Write(p)
+		_, w.err = w.w.Write(p)
+	}
+}
+
+func (w *snapshotWriter) uint(n uint64) { w.write(w.scratch[:binary.PutUvarint(w.scratch[:], n)]) }
+func (w *snapshotWriter) int(n int64)   { w.uint(uint64(n)) }
+func (w *snapshotWriter) bytes(p []byte) {
+	w.uint(uint64(len(p)))
+	w.write(p)
+}
+
+// encode writes the view as a snapshot.
+func (v *view) encode(out io.Writer) error {
+	w := &snapshotWriter{w: bufio.NewWriterSize(out, 64<<10), sum: crc32.New(castagnoli)}
+	w.write([]byte(snapshotMagic))
+	w.write([]byte{snapshotVersion})
+	w.int(v.revision)
+	w.int(v.compacted)
+	w.uint(v.cluster)
+	w.uint(v.applied)
+	w.uint(v.hash)
+	w.int(int64(v.leases.Len()))
+	v.leases.Ascend(func(rec leaseRecord) bool {
+		w.int(rec.id)
+		w.int(int64(rec.ttl))
+		w.uint(rec.renewals)
+		return w.err == nil
+	})
+	w.int(int64(v.items.Len()))
+	v.items.Ascend(func(it *item) bool {
+		w.bytes([]byte(it.key))
+		w.int(int64(len(it.versions)))
+		for _, ver := range it.versions {
+			w.int(ver.ModRevision)
+			w.int(int64(ver.sub))
+			w.int(ver.Version)
+			if ver.tombstone() {
+				continue
+			}
+			w.int(ver.CreateRevision)
+			w.int(ver.Lease)
+			w.bytes(ver.Value)
+		}
+		return w.err == nil
+	})
+	sum := w.sum.Sum32()
+	w.write(binary.BigEndian.AppendUint32(nil, sum))
+	if w.err == nil {
+		w.err = w.w.Flush()
+	}
+	return w.err
+}
+
+type snapshotReader struct {
+	r   *bufio.Reader
+	sum hash.Hash32
+	err error
+}
+
+func (r *snapshotReader) fail(err error) {
+	if r.err != nil {
+		return
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: snapshot ends too early", ErrCorrupt)
+	}
+	r.err = err
+}
+
+// ReadByte makes it an io.ByteReader for binary.ReadUvarint.
+func (r *snapshotReader) ReadByte() (byte, error) {
+	b, err := r.r.ReadByte()
+	if err == nil {
+		r.sum.Write([]byte{b})
+	}
+	return b, err
+}
+
+func (r *snapshotReader) uint() uint64 {
+	if r.err != nil {
+		return 0
+	}
+	n, err := binary.ReadUvarint(r)
+	if err != nil {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("%w: snapshot holds a malformed number: %w", ErrCorrupt, err)
+		}
+		r.fail(err)
+	}
+	return n
+}
+
+func (r *snapshotReader) int() int64 {
+	n := int64(r.uint())
+	if n < 0 {
+		r.fail(fmt.Errorf("%w: snapshot holds a negative number", ErrCorrupt))
+	}
+	return n
+}
+
+func (r *snapshotReader) bytes() []byte {
+	n := r.int()
+	if n > maxSnapshotField {
+		r.fail(fmt.Errorf("%w: snapshot holds a field of %d bytes", ErrCorrupt, n))
+	}
+	if r.err != nil || n == 0 {
+		return nil
+	}
+	if n <= 64<<10 {
+		p := make([]byte, n)
+		r.full(p)
+		return p
+	}
+	// A length from a damaged file must not allocate more than the file has.
+	var buf bytes.Buffer
+	if _, err := io.CopyN(&buf, r.r, n); err != nil {
+		r.fail(err)
+		return nil
+	}
+	r.sum.Write(buf.Bytes())
+	return buf.Bytes()
+}
+
+func (r *snapshotReader) full(p []byte) {
+	if r.err != nil {
+		return
+	}
+	if _, err := io.ReadFull(r.r, p); err != nil {
+		r.fail(err)
+		return
+	}
+	r.sum.Write(p)
+}
+
+// decodeSnapshot reads a snapshot into a new state and verifies it.
+func decodeSnapshot(in io.Reader) (*state, error) {
+	r := &snapshotReader{r: bufio.NewReaderSize(in, 64<<10), sum: crc32.New(castagnoli)}
+	head := make([]byte, len(snapshotMagic)+1)
+	r.full(head)
+	if r.err != nil {
+		return nil, r.err
+	}
+	if string(head[:len(snapshotMagic)]) != snapshotMagic {
+		return nil, fmt.Errorf("%w: not a snapshot", ErrCorrupt)
+	}
+	if got := head[len(snapshotMagic)]; got != snapshotVersion {
+		return nil, fmt.Errorf("%w: snapshot has version %d, this release reads %d", ErrVersion, got, snapshotVersion)
+	}
+	st := newState()
+	st.revision, st.compacted = r.int(), r.int()
+	st.cluster, st.applied, st.hash = r.uint(), r.uint(), r.uint()
+	if r.err == nil && (st.revision < firstRevision || st.compacted > st.revision) {
+		r.fail(fmt.Errorf("%w: snapshot has revision %d and is compacted at %d", ErrCorrupt, st.revision, st.compacted))
+	}
+	r.leases(st)
+	r.items(st)
+	want := r.sum.Sum32()
+	var sum [4]byte
+	r.full(sum[:])
+	if r.err != nil {
+		return nil, r.err
+	}
+	if got := binary.BigEndian.Uint32(sum[:]); got != want {
+		return nil, fmt.Errorf("%w: snapshot has checksum %08x, its content %08x", ErrCorrupt, got, want)
+	}
+	slices.SortFunc(st.touched, func(a, b touch) int {
+		switch {
+		case a.revision < b.revision:
+			return -1
+		case a.revision > b.revision:
+			return 1
+		default:
+			return 0
+		}
+	})
+	return st, nil
+}
+
+func (r *snapshotReader) leases(st *state) {
+	last := int64(-1)
+	for n := r.int(); n > 0 && r.err == nil; n-- {
+		rec := leaseRecord{id: r.int(), ttl: time.Duration(r.int()), renewals: r.uint()}
+		if r.err == nil && rec.id <= last {
+			r.fail(fmt.Errorf("%w: snapshot has lease %d after %d", ErrCorrupt, rec.id, last))
+		}
+		last = rec.id
+		if r.err == nil {
+			st.leases.ReplaceOrInsert(rec)
+		}
+	}
+}
+
+func (r *snapshotReader) items(st *state) {
+	last := ""
+	for n := r.int(); n > 0 && r.err == nil; n-- {
+		key := r.bytes()
+		it := &item{key: string(key)}
+		if r.err == nil && it.key <= last {
+			r.fail(fmt.Errorf("%w: snapshot has key %q after %q", ErrCorrupt, it.key, last))
+		}
+		last = it.key
+		revision := int64(0)
+		count := r.int()
+		for i := int64(0); i < count && r.err == nil; i++ {
+			v := &version{}
+			v.Key, v.ModRevision, v.sub, v.Version = key, r.int(), int32(r.int()), r.int()
+			if !v.tombstone() {
+				v.CreateRevision, v.Lease, v.Value = r.int(), r.int(), r.bytes()
+			}
+			if r.err == nil && (v.ModRevision <= revision || v.ModRevision > st.revision) {
+				r.fail(fmt.Errorf("%w: snapshot has revision %d of key %q after %d", ErrCorrupt, v.ModRevision, it.key, revision))
+			}
+			revision = v.ModRevision
+			it.versions = append(it.versions, v)
+			st.bytes += versionSize(v)
+			st.touched = append(st.touched, touch{v.ModRevision, it.key})
+		}
+		if r.err == nil && count == 0 {
+			r.fail(fmt.Errorf("%w: snapshot has no version of key %q", ErrCorrupt, it.key))
+		}
+		if r.err != nil {
+			return
+		}
+		st.items.ReplaceOrInsert(it)
+		if newest := it.versions[len(it.versions)-1]; !newest.tombstone() {
+			st.keys++
+			if newest.Lease != 0 {
+				st.attached.ReplaceOrInsert(attachment{newest.Lease, it.key})
+			}
+		}
+	}
+}
+
+// restore reads a snapshot as the beginning of a new store: the newest versions only, at a revision far above.
+func restore(in io.Reader) (*state, error) {
+	st, err := decodeSnapshot(in)
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	if st.revision > 1<<62 {
+		return nil, fmt.Errorf("%w: restore: snapshot has revision %d", ErrCorrupt, st.revision)
+	}
+	newest := btree.NewG(degree, itemLess)
+	st.bytes, st.touched = 0, nil
+	st.items.Ascend(func(it *item) bool {
+		v := it.versions[len(it.versions)-1]
+		if !v.tombstone() {
+			newest.ReplaceOrInsert(&item{key: it.key, versions: []*version{v}})
+			st.bytes += versionSize(v)
+			st.touched = append(st.touched, touch{v.ModRevision, it.key})
+		}
+		return true
+	})
+	slices.SortStableFunc(st.touched, func(a, b touch) int { return int(min(1, max(-1, a.revision-b.revision))) })
+	st.items = newest
+	st.revision += RestoreBump
+	st.compacted = st.revision
+	st.cluster = newClusterID()
+	return st, nil
+}

@@ -1,0 +1,436 @@
+package store
+
+import (
+	"bytes"
+	"hash/crc32"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/google/btree"
+	"github.com/keelson-dev/keelson/watch"
+)
+
+// firstRevision is the revision of a new store, as in etcd.
+const firstRevision = 1
+
+// degree of the copy-on-write trees: small enough that copying a path is cheap, since every batch copies one.
+const degree = 16
+
+// versionOverhead is what a version costs beside its key and value, roughly.
+const versionOverhead = 160
+
+// version is one version of a key. A tombstone has Version 0 and only Key and ModRevision.
+type version struct {
+	KV
+	sub int32 // order among the changes of its revision
+}
+
+func (v *version) tombstone() bool { return v.Version == 0 }
+
+// item is what the tree holds of a key. It is immutable; a change replaces it. The backing array of versions is shared with older
+// items of the key, which see less of it, and only the newest appends.
+type item struct {
+	key      string
+	versions []*version // oldest first, never empty
+}
+
+func itemLess(a, b *item) bool { return a.key < b.key }
+
+// at returns the version that holds at revision, nil if the key does not exist then.
+func (it *item) at(revision int64) *version {
+	i := len(it.versions) - 1
+	if it.versions[i].ModRevision > revision {
+		i = sort.Search(len(it.versions), func(i int) bool { return it.versions[i].ModRevision > revision }) - 1
+	}
+	if i < 0 || it.versions[i].tombstone() {
+		return nil
+	}
+	return it.versions[i]
+}
+
+type leaseRecord struct {
+	id       int64
+	ttl      time.Duration
+	renewals uint64
+}
+
+func leaseLess(a, b leaseRecord) bool { return a.id < b.id }
+
+type attachment struct {
+	lease int64
+	key   string
+}
+
+func attachmentLess(a, b attachment) bool {
+	if a.lease != b.lease {
+		return a.lease < b.lease
+	}
+	return a.key < b.key
+}
+
+// view is the state at one moment: immutable, and read without a lock.
+type view struct {
+	items     *btree.BTreeG[*item]
+	leases    *btree.BTreeG[leaseRecord]
+	attached  *btree.BTreeG[attachment]
+	revision  int64
+	compacted int64
+	cluster   uint64
+	applied   uint64 // commands
+	hash      uint64 // over all commands
+	bytes     int64  // keys, values and overhead of all versions
+	keys      int64  // that exist
+}
+
+// state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine uses it.
+type state struct {
+	view
+	touched []touch // versions by revision, for compaction
+	events  []change
+	notes   []leaseNote
+	sub     int32
+	last    *view // the newest snapshot, whose trees are shared as long as they don't change
+	dirty   struct{ items, leases, attached bool }
+}
+
+// leaseNote tells the keeper of time that a lease was granted or renewed, or is gone.
+type leaseNote struct {
+	rec  leaseRecord
+	gone bool
+}
+
+type touch struct {
+	revision int64
+	key      string
+}
+
+// change is a revision and its events, to be appended to the watch log.
+type change struct {
+	revision int64
+	events   []watch.Event[Event]
+}
+
+func newState() *state {
+	return &state{view: view{
+		items:    btree.NewG(degree, itemLess),
+		leases:   btree.NewG(degree, leaseLess),
+		attached: btree.NewG(degree, attachmentLess),
+		revision: firstRevision,
+	}}
+}
+
+// snapshot returns the state as it is now.
+func (st *state) snapshot() *view {
+	v := st.view
+	if st.last == nil || st.dirty.items {
+		v.items = st.items.Clone()
+	} else {
+		v.items = st.last.items
+	}
+	if st.last == nil || st.dirty.leases {
+		v.leases = st.leases.Clone()
+	} else {
+		v.leases = st.last.leases
+	}
+	if st.last == nil || st.dirty.attached {
+		v.attached = st.attached.Clone()
+	} else {
+		v.attached = st.last.attached
+	}
+	st.dirty.items, st.dirty.leases, st.dirty.attached = false, false, false
+	st.last = &v
+	return &v
+}
+
+// drain returns what has changed since the last call.
+func (st *state) drain() ([]change, []leaseNote) {
+	changes, notes := st.events, st.notes
+	st.events, st.notes = nil, nil
+	return changes, notes
+}
+
+// apply runs one command. term is the Raft term of the entry that carried it.
+func (st *state) apply(cmd *command, term uint64) result {
+	st.applied++
+	r := st.dispatch(cmd, term)
+	if r.revision == 0 {
+		r.revision = st.revision
+	}
+	return r
+}
+
+func (st *state) dispatch(cmd *command, term uint64) result {
+	switch cmd.kind {
+	case commandTxn:
+		return st.applyTxn(cmd.txn)
+	case commandGrant:
+		if cmd.lease <= 0 || cmd.ttl <= 0 || cmd.ttl > MaxLeaseTTL {
+			return result{err: ErrLeaseTTL}
+		}
+		if _, exists := st.leases.Get(leaseRecord{id: cmd.lease}); exists {
+			return result{err: ErrLeaseExists}
+		}
+		st.setLease(leaseRecord{id: cmd.lease, ttl: cmd.ttl})
+		return result{ttl: cmd.ttl}
+	case commandRenew:
+		rec, found := st.leases.Get(leaseRecord{id: cmd.lease})
+		if !found {
+			return result{err: ErrLeaseNotFound}
+		}
+		rec.renewals++
+		st.setLease(rec)
+		return result{ttl: rec.ttl}
+	case commandRevoke:
+		return st.revoke(cmd.lease)
+	case commandExpire:
+		rec, found := st.leases.Get(leaseRecord{id: cmd.lease})
+		if !found || rec.renewals != cmd.renewals || cmd.term != term {
+			return result{err: ErrLeaseNotFound}
+		}
+		return st.revoke(cmd.lease)
+	case commandCompact:
+		return st.compact(cmd.revision)
+	case commandOpen:
+		if st.cluster == 0 {
+			st.cluster = cmd.cluster
+		}
+		return result{}
+	default:
+		return result{err: ErrVersion}
+	}
+}
+
+func (st *state) setLease(rec leaseRecord) {
+	st.leases.ReplaceOrInsert(rec)
+	st.dirty.leases = true
+	st.notes = append(st.notes, leaseNote{rec: rec})
+}
+
+func (st *state) attach(lease int64, key string) {
+	if lease != 0 {
+		st.attached.ReplaceOrInsert(attachment{lease, key})
+		st.dirty.attached = true
+	}
+}
+
+func (st *state) detach(lease int64, key string) {
+	if lease != 0 {
+		st.attached.Delete(attachment{lease, key})
+		st.dirty.attached = true
+	}
+}
+
+// mix folds an encoded command into the rolling hash.
+func (st *state) mix(encoded []byte) {
+	sum := crc32.Checksum(encoded, castagnoli)
+	st.hash = (st.hash ^ uint64(sum)) * 0x100000001b3
+}
+
+// begin and commit bracket the changes of one revision.
+func (st *state) begin() {
+	st.sub = 0
+	st.events = append(st.events, change{revision: st.revision + 1})
+}
+
+func (st *state) commit() {
+	last := &st.events[len(st.events)-1]
+	if len(last.events) == 0 {
+		st.events = st.events[:len(st.events)-1]
+		return
+	}
+	st.revision++
+}
+
+func (st *state) get(key string) *item {
+	it, _ := st.items.Get(&item{key: key})
+	return it
+}
+
+// put appends a version; the caller has begun a revision.
+func (st *state) put(key, value []byte, lease int64) *version {
+	revision := st.revision + 1
+	it := st.get(string(key))
+	var prev *version
+	next := &version{sub: st.sub}
+	next.Value = bytes.Clone(value)
+	next.ModRevision, next.CreateRevision, next.Version, next.Lease = revision, revision, 1, lease
+	var name string
+	if it != nil {
+		name, next.Key = it.key, it.versions[0].Key
+		if last := it.versions[len(it.versions)-1]; !last.tombstone() {
+			prev = last
+			next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
+		}
+	} else {
+		name, next.Key = string(key), bytes.Clone(key)
+	}
+	if prev == nil {
+		st.keys++
+	}
+	if prev == nil || prev.Lease != lease {
+		if prev != nil {
+			st.detach(prev.Lease, name)
+		}
+		st.attach(lease, name)
+	}
+	st.record(it, name, next, Event{Type: EventPut, KV: &next.KV}, prev)
+	return prev
+}
+
+// remove appends a tombstone; the caller has begun a revision. It returns nil if the key does not exist.
+func (st *state) remove(key string) *version {
+	it := st.get(key)
+	if it == nil {
+		return nil
+	}
+	prev := it.versions[len(it.versions)-1]
+	if prev.tombstone() {
+		return nil
+	}
+	next := &version{sub: st.sub}
+	next.Key, next.ModRevision = prev.Key, st.revision+1
+	st.keys--
+	st.detach(prev.Lease, key)
+	st.record(it, it.key, next, Event{Type: EventDelete, KV: &next.KV}, prev)
+	return prev
+}
+
+func (st *state) record(it *item, key string, next *version, event Event, prev *version) {
+	var versions []*version
+	if it != nil {
+		versions = it.versions
+	}
+	st.items.ReplaceOrInsert(&item{key: key, versions: append(versions, next)})
+	st.dirty.items = true
+	st.touched = append(st.touched, touch{next.ModRevision, key})
+	size := versionSize(next)
+	st.bytes += size
+	st.sub++
+	if prev != nil {
+		event.PrevKV = &prev.KV
+	}
+	last := &st.events[len(st.events)-1]
+	last.events = append(last.events, watch.Event[Event]{Key: key, Value: event, Size: int(size)})
+}
+
+func versionSize(v *version) int64 { return int64(len(v.Key)+len(v.Value)) + versionOverhead }
+
+func (st *state) revoke(id int64) result {
+	if _, found := st.leases.Delete(leaseRecord{id: id}); !found {
+		return result{err: ErrLeaseNotFound}
+	}
+	st.dirty.leases = true
+	st.notes = append(st.notes, leaseNote{rec: leaseRecord{id: id}, gone: true})
+	var keys []string
+	st.attached.AscendGreaterOrEqual(attachment{lease: id}, func(a attachment) bool {
+		if a.lease != id {
+			return false
+		}
+		keys = append(keys, a.key)
+		return true
+	})
+	st.begin()
+	for _, key := range keys {
+		st.remove(key)
+	}
+	st.commit()
+	return result{}
+}
+
+// compact forgets what only revisions below revision can see.
+func (st *state) compact(revision int64) result {
+	switch {
+	case revision <= st.compacted:
+		return result{err: ErrCompacted, revision: st.compacted}
+	case revision > st.revision:
+		return result{err: ErrFutureRevision}
+	}
+	st.compacted = revision
+	st.dirty.items = true
+	done := 0
+	for _, t := range st.touched {
+		if t.revision > revision {
+			break
+		}
+		if t.revision < revision { // those at revision itself may be tombstones that the next compaction drops
+			done++
+		}
+		st.trim(t.key, revision)
+	}
+	st.touched = slices.Clone(st.touched[done:])
+	return result{}
+}
+
+// trim drops the versions of a key that a compaction ends: all before the one that holds at revision, and that one too if it is a
+// tombstone from before, of which no watch can still tell.
+func (st *state) trim(key string, revision int64) {
+	it := st.get(key)
+	if it == nil {
+		return
+	}
+	keep := sort.Search(len(it.versions), func(i int) bool { return it.versions[i].ModRevision > revision }) - 1
+	if keep < 0 {
+		return
+	}
+	if v := it.versions[keep]; v.tombstone() && v.ModRevision < revision {
+		keep++
+	}
+	if keep == 0 {
+		return
+	}
+	for _, v := range it.versions[:keep] {
+		st.bytes -= versionSize(v)
+	}
+	if keep == len(it.versions) {
+		st.items.Delete(it)
+		return
+	}
+	st.items.ReplaceOrInsert(&item{key: it.key, versions: slices.Clone(it.versions[keep:])})
+}
+
+// history returns all changes that can still be watched: those at and after the compact revision.
+func (st *state) history() []change {
+	type at struct {
+		v, prev *version
+		key     string
+	}
+	var all []at
+	st.items.Ascend(func(it *item) bool {
+		for i, v := range it.versions {
+			if v.ModRevision < st.compacted {
+				continue
+			}
+			a := at{v: v, key: it.key}
+			if i > 0 && !it.versions[i-1].tombstone() {
+				a.prev = it.versions[i-1]
+			}
+			all = append(all, a)
+		}
+		return true
+	})
+	slices.SortFunc(all, func(a, b at) int {
+		if a.v.ModRevision != b.v.ModRevision {
+			return int(min(1, max(-1, a.v.ModRevision-b.v.ModRevision)))
+		}
+		return int(a.v.sub - b.v.sub)
+	})
+	var changes []change
+	for _, a := range all {
+		if n := len(changes); n == 0 || changes[n-1].revision != a.v.ModRevision {
+			changes = append(changes, change{revision: a.v.ModRevision})
+		}
+		event := Event{Type: EventPut, KV: &a.v.KV}
+		if a.v.tombstone() {
+			event.Type = EventDelete
+		}
+		if a.prev != nil {
+			event.PrevKV = &a.prev.KV
+		}
+		last := &changes[len(changes)-1]
+		last.events = append(last.events, watch.Event[Event]{Key: a.key, Value: event, Size: int(versionSize(a.v))})
+	}
+	return changes
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -1,0 +1,417 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keelson-dev/keelson/watch"
+	"go.uber.org/zap"
+)
+
+// Config says how a store runs. The zero Config is a store in memory.
+type Config struct {
+	// Dir is the directory that holds the store's files; it is made if it does not exist. Empty means memory only.
+	Dir string
+	// Logger receives what an operator may want to know. Nil means none.
+	Logger *zap.Logger
+	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds data. The
+	// restored store's revision is RestoreBump above the snapshot's, its history is compacted, and its cluster id is new. Nil
+	// means to begin empty, or with what Dir holds.
+	Restore io.Reader
+	// MaxRequestBytes bounds one transaction. Zero means 4 MiB.
+	MaxRequestBytes int
+	// MaxTxnOps bounds the compares, and the operations of either branch, of one transaction. Zero means 10,000.
+	MaxTxnOps int
+	// MaxBatchBytes bounds what shares one Raft entry; a single larger command still makes an entry. Zero means 1 MiB.
+	MaxBatchBytes int
+	// QuotaBytes refuses puts with ErrQuota while the store holds more than this, counting keys, values and all versions that are
+	// not compacted. Zero means no bound.
+	QuotaBytes int64
+	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative value for ever,
+	// until Compact is called.
+	Retention time.Duration
+	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000.
+	RetainRevisions int64
+	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
+	SnapshotEntries uint64
+}
+
+// RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
+const RestoreBump = 1_000_000_000
+
+func (c Config) withDefaults() (Config, error) {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxRequestBytes", int64(c.MaxRequestBytes)},
+		{"MaxTxnOps", int64(c.MaxTxnOps)},
+		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
+		{"QuotaBytes", c.QuotaBytes},
+		{"RetainRevisions", c.RetainRevisions},
+	} {
+		if f.value < 0 {
+			return c, fmt.Errorf("%w: %s is %d, must not be negative", ErrConfig, f.name, f.value)
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.MaxRequestBytes == 0 {
+		c.MaxRequestBytes = 4 << 20
+	}
+	if c.MaxTxnOps == 0 {
+		c.MaxTxnOps = 10_000
+	}
+	if c.MaxBatchBytes == 0 {
+		c.MaxBatchBytes = 1 << 20
+	}
+	if c.Retention == 0 {
+		c.Retention = 10 * time.Minute
+	}
+	if c.RetainRevisions == 0 {
+		c.RetainRevisions = 10_000
+	}
+	if c.SnapshotEntries == 0 {
+		c.SnapshotEntries = 8192
+	}
+	return c, nil
+}
+
+// engine carries commands to the state machine.
+type engine interface {
+	// submit hands in a command; the caller waits on what it returns.
+	submit(cmd command) *proposal
+	// readable returns an error while reads can't be served.
+	readable() error
+	// term is Raft's, which an expiry must carry.
+	term() uint64
+	// status adds what only the engine knows.
+	status(*Status)
+	close() error
+}
+
+// proposal is a command on its way. done is closed when result and err are set.
+type proposal struct {
+	cmd    command
+	done   chan struct{}
+	result result
+	err    error // the command's fate as a whole: ErrClosed, ErrUnknownOutcome, ...
+}
+
+func (p *proposal) finish(r result, err error) {
+	p.result, p.err = r, err
+	close(p.done)
+}
+
+// Store is a key-value store. Open makes one.
+type Store struct {
+	cfg     Config
+	current atomic.Pointer[view]
+	log     atomic.Pointer[watch.Log[Event]]
+	engine  engine
+	clerk   *clerk
+	close   func() error
+}
+
+// Open starts a store. When it returns the store serves, with everything that was acknowledged before. ctx bounds the start only.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, &Error{Op: "open", Err: err}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, clerk: newClerk()}
+	if cfg.Dir == "" {
+		s.engine, err = openMemory(s)
+	} else {
+		s.engine, err = openRaft(ctx, s)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &Error{Op: "open", Key: cfg.Dir, Err: err}
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var loops sync.WaitGroup
+	loops.Go(func() { s.clerk.run(background, s) })
+	s.close = sync.OnceValue(func() error {
+		cancel()
+		err := s.engine.close()
+		loops.Wait()
+		s.events().Close(ErrClosed)
+		return err
+	})
+	return s, nil
+}
+
+// Close stops the store and ends all watchers. What was acknowledged is on disk already.
+func (s *Store) Close() error { return s.close() }
+
+// Range reads keys. It fails with ErrCompacted or ErrFutureRevision.
+func (s *Store) Range(ctx context.Context, req RangeRequest) (RangeResult, error) {
+	if err := req.validate(); err != nil {
+		return RangeResult{}, &Error{Op: "range", Key: string(req.Key), Err: err}
+	}
+	v, err := s.read(ctx, "range")
+	if err != nil {
+		return RangeResult{}, err
+	}
+	if err := v.readable(req.Revision); err != nil {
+		err.Op, err.Key = "range", string(req.Key)
+		return RangeResult{}, err
+	}
+	return v.rangeAt(&req), nil
+}
+
+// Get reads the newest version of one key.
+func (s *Store) Get(ctx context.Context, key []byte) (kv KV, found bool, err error) {
+	if len(key) == 0 {
+		return KV{}, false, &Error{Op: "get", Err: ErrEmptyKey}
+	}
+	v, err := s.read(ctx, "get")
+	if err != nil {
+		return KV{}, false, err
+	}
+	if current := v.current(key); current != nil {
+		return *current, true, nil
+	}
+	return KV{}, false, nil
+}
+
+// Txn runs a transaction. It fails with ErrDuplicateKey, ErrLeaseNotFound, ErrKeyNotFound, ErrCompacted, ErrTooLarge, ErrQuota, and
+// then has changed nothing.
+func (s *Store) Txn(ctx context.Context, txn Txn) (TxnResult, error) {
+	res, err := s.txn(ctx, "txn", &txn)
+	if err != nil {
+		return TxnResult{}, err
+	}
+	return *res, nil
+}
+
+// Put sets a key.
+func (s *Store) Put(ctx context.Context, req PutRequest) (PutResult, error) {
+	res, err := s.txn(ctx, "put", &Txn{Then: []Op{{Put: &req}}})
+	if err != nil {
+		return PutResult{}, err
+	}
+	return *res.Responses[0].Put, nil
+}
+
+// Delete deletes a key or a range of keys. Deleting what does not exist is no error and no new revision.
+func (s *Store) Delete(ctx context.Context, req DeleteRequest) (DeleteResult, error) {
+	res, err := s.txn(ctx, "delete", &Txn{Then: []Op{{Delete: &req}}})
+	if err != nil {
+		return DeleteResult{}, err
+	}
+	return *res.Responses[0].Delete, nil
+}
+
+func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error) {
+	if err := txn.validate(s.cfg.MaxTxnOps); err != nil {
+		return nil, &Error{Op: op, Err: err}
+	}
+	if txn.readOnly() {
+		v, err := s.read(ctx, op)
+		if err != nil {
+			return nil, err
+		}
+		return v.readTxn(op, txn)
+	}
+	if size := txn.size(); size > s.cfg.MaxRequestBytes {
+		return nil, &Error{Op: op, Err: fmt.Errorf("%w: %d bytes, and %d are allowed", ErrTooLarge, size, s.cfg.MaxRequestBytes)}
+	}
+	if s.cfg.QuotaBytes > 0 && txn.puts() {
+		if held := s.current.Load().bytes; held > s.cfg.QuotaBytes {
+			return nil, &Error{Op: op, Err: fmt.Errorf("%w: the store holds %d bytes, and %d are allowed", ErrQuota, held, s.cfg.QuotaBytes)}
+		}
+	}
+	r, err := s.propose(ctx, op, command{kind: commandTxn, txn: txn})
+	if err != nil {
+		return nil, err
+	}
+	if r.err != nil {
+		return nil, r.failure(op)
+	}
+	return r.txn, nil
+}
+
+// failure makes the error of a command that the state machine refused.
+func (r *result) failure(op string) *Error {
+	failed := &Error{Op: op, Key: r.key, Err: r.err}
+	if errors.Is(r.err, ErrCompacted) || errors.Is(r.err, ErrFutureRevision) {
+		failed.Revision = r.revision
+	}
+	return failed
+}
+
+// Compact forgets the history before revision: what is read at revision or later stays as it is. It fails with ErrCompacted if that
+// has been done, with ErrFutureRevision if revision does not exist yet.
+func (s *Store) Compact(ctx context.Context, revision int64) error {
+	r, err := s.propose(ctx, "compact", command{kind: commandCompact, revision: revision})
+	if err != nil {
+		return err
+	}
+	if r.err != nil {
+		return r.failure("compact")
+	}
+	return nil
+}
+
+// Revision returns the newest revision: at least that of every write that returned before the call.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	v, err := s.read(ctx, "revision")
+	if err != nil {
+		return 0, err
+	}
+	return v.revision, nil
+}
+
+// Status is what a store tells about itself.
+type Status struct {
+	// ClusterID is chosen at random when a store is made or restored; it never changes afterwards.
+	ClusterID uint64
+	// Revision is the newest revision, CompactRevision the oldest that can be read.
+	Revision, CompactRevision int64
+	// Keys is the number of keys that exist, Bytes what all versions that are kept take up in memory.
+	Keys, Bytes int64
+	// Leases is the number of leases.
+	Leases int
+	// Applied is the number of commands the state machine has run, and Hash a rolling hash over them: members at the same number
+	// have the same hash. The hash is 0 in memory.
+	Applied, Hash uint64
+	// Durable says that the store keeps files. FileBytes is the size of the Raft log's file then, of which FreeBytes are unused.
+	Durable              bool
+	FileBytes, FreeBytes int64
+	// Leader says that this member leads. Term and Index are Raft's.
+	Leader      bool
+	Term, Index uint64
+	// Events is the number of events that can be watched from, EventBytes their size.
+	Events     int
+	EventBytes int64
+}
+
+// Status describes the store as this member sees it.
+func (s *Store) Status(ctx context.Context) (Status, error) {
+	if err := ctx.Err(); err != nil {
+		return Status{}, err
+	}
+	v := s.current.Load()
+	status := Status{
+		ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Keys: v.keys, Bytes: v.bytes,
+		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash,
+	}
+	status.Events, status.EventBytes = s.events().Len()
+	s.engine.status(&status)
+	return status, nil
+}
+
+// Snapshot writes all of the store, as it is at the moment of the call, with a checksum. Config.Restore reads it.
+func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
+	v, err := s.read(ctx, "snapshot")
+	if err != nil {
+		return err
+	}
+	if err := v.encode(contextWriter{ctx, w}); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &Error{Op: "snapshot", Err: err}
+	}
+	return nil
+}
+
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (w contextWriter) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
+}
+
+// read returns a view that includes every write that was acknowledged before.
+func (s *Store) read(ctx context.Context, op string) (*view, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.engine.readable(); err != nil {
+		return nil, &Error{Op: op, Err: err}
+	}
+	return s.current.Load(), nil
+}
+
+// propose has a command applied and returns what the state machine says. When ctx ends the command may still be applied.
+func (s *Store) propose(ctx context.Context, op string, cmd command) (result, error) {
+	if err := ctx.Err(); err != nil {
+		return result{}, err
+	}
+	p := s.engine.submit(cmd)
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return result{}, ctx.Err()
+	}
+	if p.err != nil {
+		return result{}, &Error{Op: op, Err: p.err}
+	}
+	return p.result, nil
+}
+
+func (s *Store) events() *watch.Log[Event] { return s.log.Load() }
+
+// publish makes what the state machine did visible: first to reads, then to watchers, so that who learns of a revision can read it.
+// The state machine's goroutine calls it.
+func (s *Store) publish(st *state) {
+	before, v := s.current.Load(), st.snapshot()
+	changes, notes := st.drain()
+	s.current.Store(v)
+	log := s.events()
+	for _, c := range changes {
+		// Revisions rise by construction, and after Close there is nobody to tell.
+		_ = log.Append(c.revision, c.events)
+	}
+	if v.compacted > before.compacted {
+		log.Compact(v.compacted - 1)
+	}
+	s.clerk.note(notes)
+}
+
+// install puts a whole new state in place, at the start and after a restore. Watchers of the state before end.
+func (s *Store) install(st *state) error {
+	changes := st.history()
+	log, err := watch.New(watch.Config[Event]{Start: max(0, st.compacted-1)})
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if err := log.Append(c.revision, c.events); err != nil {
+			return err
+		}
+	}
+	if err := log.Advance(st.revision); err != nil {
+		return err
+	}
+	st.drain()
+	s.current.Store(st.snapshot())
+	if old := s.log.Swap(log); old != nil {
+		old.Close(ErrClosed)
+	}
+	s.clerk.reset(st)
+	return nil
+}
+
+// newClusterID returns a random id, never 0.
+func newClusterID() uint64 { return 1 + rand.Uint64N(1<<63) }

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/hashicorp/raft"
+)
+
+// errNoPeers is what a lone member's transport answers.
+var errNoPeers = errors.New("this member has no peers")
+
+// loneTransport is the transport of a member that is its cluster's only voter. It carries one message: the TimeoutNow that makes it
+// leader at once.
+type loneTransport struct {
+	addr raft.ServerAddress
+	rpcs chan raft.RPC
+}
+
+var (
+	_ raft.Transport   = (*loneTransport)(nil)
+	_ raft.WithPreVote = (*loneTransport)(nil)
+)
+
+func newLoneTransport(addr raft.ServerAddress) *loneTransport {
+	return &loneTransport{addr: addr, rpcs: make(chan raft.RPC, 1)}
+}
+
+// lead has the member stand for election now, instead of when the election time-out has passed.
+func (t *loneTransport) lead(ctx context.Context, id raft.ServerID) error {
+	answer := make(chan raft.RPCResponse, 1)
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(t.addr)}
+	select {
+	case t.rpcs <- raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: header}, RespChan: answer}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case a := <-answer:
+		return a.Error
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *loneTransport) Consumer() <-chan raft.RPC              { return t.rpcs }
+func (t *loneTransport) LocalAddr() raft.ServerAddress          { return t.addr }
+func (t *loneTransport) SetHeartbeatHandler(func(raft.RPC))     {}
+func (t *loneTransport) DecodePeer(p []byte) raft.ServerAddress { return raft.ServerAddress(p) }
+
+func (t *loneTransport) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
+	return []byte(addr)
+}
+
+func (t *loneTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, errNoPeers
+}
+
+func (t *loneTransport) AppendEntries(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error {
+	return errNoPeers
+}
+
+func (t *loneTransport) RequestVote(raft.ServerID, raft.ServerAddress, *raft.RequestVoteRequest, *raft.RequestVoteResponse) error {
+	return errNoPeers
+}
+
+func (t *loneTransport) RequestPreVote(raft.ServerID, raft.ServerAddress, *raft.RequestPreVoteRequest, *raft.RequestPreVoteResponse) error {
+	return errNoPeers
+}
+
+func (t *loneTransport) InstallSnapshot(raft.ServerID, raft.ServerAddress, *raft.InstallSnapshotRequest, *raft.InstallSnapshotResponse, io.Reader) error {
+	return errNoPeers
+}
+
+func (t *loneTransport) TimeoutNow(raft.ServerID, raft.ServerAddress, *raft.TimeoutNowRequest, *raft.TimeoutNowResponse) error {
+	return errNoPeers
+}

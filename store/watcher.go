@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keelson-dev/keelson/watch"
+)
+
+// EventType says what happened to a key.
+type EventType uint8
+
+const (
+	EventPut EventType = iota
+	EventDelete
+)
+
+func (t EventType) String() string {
+	switch t {
+	case EventPut:
+		return "PUT"
+	case EventDelete:
+		return "DELETE"
+	default:
+		return fmt.Sprintf("EventType(%d)", uint8(t))
+	}
+}
+
+// Event is one change of one key. It is shared by all watchers and must not be changed.
+type Event struct {
+	Type EventType
+	// KV is the new version. Of a deletion it has Key and ModRevision only.
+	KV *KV
+	// PrevKV is the version before; nil if the key did not exist, the version is compacted, or it was not asked for. Of the events of
+	// the compact revision itself it may be missing, since only they can still be read and not what was before.
+	PrevKV *KV
+}
+
+// WatchRequest asks for the events of a key or a range, as RangeRequest says.
+type WatchRequest struct {
+	Key, End []byte
+	// Revision is the first revision wanted; 0 means after the newest.
+	Revision int64
+	// PrevKV gives events their PrevKV.
+	PrevKV bool
+	// NoPut and NoDelete leave out events of that type.
+	NoPut, NoDelete bool
+}
+
+// WatchBatch is what Next returns.
+type WatchBatch struct {
+	// Events in order of their revisions; transactions are whole. Empty after Progress.
+	Events []Event
+	// Revision is the revision up to which the watcher has now seen everything.
+	Revision int64
+}
+
+// Watcher delivers the events of one Watch. It has one reader; Progress and Close may be called from anywhere.
+type Watcher struct {
+	store  *Store
+	req    WatchRequest
+	start  int64
+	cursor *watch.Cursor[Event]
+}
+
+// Watch opens a watcher. Key "\x00" with End "\x00" watches everything. It fails with ErrCompacted if the history from Revision on is
+// gone; Error.Revision is then the oldest that can be watched from. Close the watcher when done.
+func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
+	if len(req.Key) == 0 || req.Revision < 0 {
+		err := ErrEmptyKey
+		if req.Revision < 0 {
+			err = fmt.Errorf("%w: Revision is %d", ErrInvalid, req.Revision)
+		}
+		return nil, &Error{Op: "watch", Key: string(req.Key), Err: err}
+	}
+	v, err := s.read(ctx, "watch")
+	if err != nil {
+		return nil, err
+	}
+	from := req.Revision
+	if from == 0 {
+		from = v.revision + 1
+	}
+	var sel watch.Selector
+	switch {
+	case len(req.End) == 0:
+		sel.Key = string(req.Key)
+	case len(req.End) == 1 && req.End[0] == 0:
+		if len(req.Key) != 1 || req.Key[0] != 0 {
+			sel.From = string(req.Key)
+		}
+	default:
+		sel.From, sel.To = string(req.Key), string(req.End)
+	}
+	w := &Watcher{store: s, req: req, start: from}
+	if w.cursor, err = s.events().Open(from, sel); err != nil {
+		return nil, w.fail(err)
+	}
+	return w, nil
+}
+
+// Start returns the first revision that the watcher delivers.
+func (w *Watcher) Start() int64 { return w.start }
+
+// Next waits for events. It fails with ctx's error, after which the watcher can still be used; with ErrCompacted when the watcher fell
+// behind what is kept; with ErrClosed when it or the store was closed.
+func (w *Watcher) Next(ctx context.Context) (WatchBatch, error) {
+	for {
+		events, revision, err := w.cursor.Next(ctx)
+		if err != nil {
+			return WatchBatch{}, w.fail(err)
+		}
+		if batch := w.batch(events, revision); len(batch.Events) > 0 || len(events) == 0 {
+			return batch, nil
+		}
+	}
+}
+
+// TryNext is Next that does not wait; without events the batch has none.
+func (w *Watcher) TryNext() (WatchBatch, error) {
+	for {
+		events, revision, err := w.cursor.TryNext()
+		if err != nil {
+			return WatchBatch{}, w.fail(err)
+		}
+		if batch := w.batch(events, revision); len(batch.Events) > 0 || len(events) == 0 {
+			return batch, nil
+		}
+	}
+}
+
+// Progress makes the current Next, or else the coming one, return at once, if need be without events, and with the revision up to
+// which everything has been delivered.
+func (w *Watcher) Progress() { w.cursor.Progress() }
+
+// Close ends the watcher.
+func (w *Watcher) Close() error { return w.cursor.Close() }
+
+func (w *Watcher) batch(events []watch.Event[Event], revision int64) WatchBatch {
+	batch := WatchBatch{Revision: revision}
+	if len(events) > 0 {
+		batch.Events = make([]Event, 0, len(events))
+	}
+	for i := range events {
+		e := events[i].Value
+		if e.Type == EventPut && w.req.NoPut || e.Type == EventDelete && w.req.NoDelete {
+			continue
+		}
+		if !w.req.PrevKV {
+			e.PrevKV = nil
+		}
+		batch.Events = append(batch.Events, e)
+	}
+	return batch
+}
+
+func (w *Watcher) fail(err error) error {
+	failed := &Error{Op: "watch", Key: string(w.req.Key), Err: err}
+	var compacted *watch.CompactedError
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &compacted):
+		failed.Err, failed.Revision = ErrCompacted, compacted.CompactRevision+1
+	case errors.Is(err, watch.ErrClosed):
+		failed.Err = ErrClosed
+	case errors.Is(err, watch.ErrSelector): // From is not below To: a range without keys
+		failed.Err = fmt.Errorf("%w: End %q is not above Key", ErrInvalid, w.req.End)
+	}
+	return failed
+}
