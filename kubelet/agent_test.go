@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,10 +210,10 @@ containers: [{name: main, image: app, command: [sh, -c, "sleep 5; exit 0"]}]`))
 
 func TestLivenessRestartsAndReadinessGates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		healthy, isReady := true, false
+		var sick, isReady atomic.Bool
 		n := newNode(t, runtimetest.New(runtimetest.Config{Exec: func(_ context.Context, p runtimetest.Process) ([]byte, []byte, error) {
 			switch {
-			case p.Command[0] == "live" && (healthy || p.Attempt > 0), p.Command[0] == "ready" && isReady:
+			case p.Command[0] == "live" && (!sick.Load() || p.Attempt > 0), p.Command[0] == "ready" && isReady.Load():
 				return nil, nil, nil
 			}
 			return []byte("bad"), nil, fmt.Errorf("exit 1")
@@ -227,10 +228,10 @@ containers:
 		p := n.wait("web", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
 		require.False(t, ready(p))
 		<-time.After(time.Minute)
-		isReady = true
+		isReady.Store(true)
 		n.wait("web", ready)
 		first := n.processes("web")["main"]
-		healthy = false
+		sick.Store(true)
 		p = n.wait("web", func(p *corev1.Pod) bool { return p.Status.ContainerStatuses[0].RestartCount == 1 && ready(p) })
 		require.NotEqual(t, first, n.processes("web")["main"])
 		require.NotNil(t, p.Status.ContainerStatuses[0].LastTerminationState.Terminated)
@@ -362,6 +363,7 @@ func TestAnHourWithoutTheAPI(t *testing.T) {
 		first := n.processes("web")["main"]
 		outage := n.cp.Faults.Inject(controllertest.Fault{Err: errors.New("no route to host")})
 		n.cp.Faults.EndWatches(errors.New("connection reset"))
+		synctest.Wait()
 		controllertest.Delete(n.cp, kind.Pod, "default", "old")
 		<-time.After(30 * time.Minute)
 		require.Equal(t, first, n.processes("web")["main"])

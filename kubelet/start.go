@@ -32,7 +32,6 @@ const (
 	reasonPull         = "ErrImagePull"
 	reasonPullBackOff  = "ImagePullBackOff"
 	reasonNeverPull    = "ErrImageNeverPull"
-	reasonImageName    = "InvalidImageName"
 	reasonPostStart    = "PostStartHookError"
 	cpuPeriodMicro     = 100000
 	minimumShares      = 2

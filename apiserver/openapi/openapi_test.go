@@ -81,7 +81,6 @@ func TestOwnKinds(t *testing.T) {
 	require.Contains(t, schemas, "io.k8s.apimachinery.pkg.api.resource.Quantity")
 	require.Equal(t, "int32", s.Properties["byName"].AdditionalProperties.Schema.Items.Schema.Format)
 	require.Contains(t, s.Properties["inline"].Properties, "a")
-	require.NotContains(t, s.Properties, "hidden")
 	require.NotContains(t, s.Properties, "Skipped")
 }
 

@@ -273,7 +273,7 @@ func (h *Handler) allowed(ctx context.Context, a authz.Attributes) error {
 	if a.Namespace != "" {
 		where = fmt.Sprintf(" in the namespace %q", a.Namespace)
 	}
-	return forbidden(schema.GroupResource{Group: a.Group, Resource: resource}, a.Name,
+	return forbidden(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name,
 		"User %q cannot %s resource %q in API group %q%s%s", a.User.Name, a.Verb, resource, a.Group, where, because(d.Reason))
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,11 +100,11 @@ func TestFollowUntilTheContainerEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		add("2026-01-01T00:00:01Z stdout F one\n2026-01-01T00:00:02Z stdout F tw")
 		var out bytes.Buffer
-		ended := false
+		var ended atomic.Bool
 		done := make(chan error, 1)
 		go func() {
 			done <- logs.Copy(t.Context(), &out, func() (logs.File, error) { return os.Open(file) },
-				logs.Options{Follow: true, Ended: func() bool { return ended }})
+				logs.Options{Follow: true, Ended: ended.Load})
 		}()
 		synctest.Wait()
 		require.Equal(t, "one\n", out.String())
@@ -119,7 +120,7 @@ func TestFollowUntilTheContainerEnded(t *testing.T) {
 		require.Equal(t, "one\ntwo\nrotated\n", out.String())
 
 		add("2026-01-01T00:00:04Z stdout F last\n")
-		ended = true
+		ended.Store(true)
 		require.NoError(t, <-done)
 		require.Equal(t, "one\ntwo\nrotated\nlast\n", out.String())
 	})

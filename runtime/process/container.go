@@ -180,7 +180,7 @@ func (r *Runtime) mounts(s *sandbox, i isolation, config *runtimeapi.ContainerCo
 
 func (r *Runtime) whyNoMounts() string {
 	r.mu.Lock()
-	denied := r.lastDenied
+	denied := r.denied
 	r.mu.Unlock()
 	switch {
 	case r.config.NoNamespaces:

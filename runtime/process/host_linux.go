@@ -213,6 +213,11 @@ func (h *host) startOnThread(l *launch, p *launched) error {
 	}
 	if c := l.Credential; c != nil {
 		attr.Sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
+		for _, f := range l.Files { // so that it can open /dev/stdout; never a device of the host's, like /dev/null
+			if info, err := f.Stat(); err == nil && (l.TTY || info.Mode()&os.ModeNamedPipe != 0) {
+				f.Chown(int(c.UID), -1)
+			}
+		}
 	}
 	h.mu.Lock()
 	pid, err := syscall.ForkExec(path, l.Args, attr)

@@ -32,7 +32,18 @@ func needNamespaces(t *testing.T, r *process.Runtime) {
 }
 
 func TestMounts(t *testing.T) {
-	r := open(t, process.Config{})
+	for _, name := range []string{"namespaces", "no pid namespace"} {
+		t.Run(name, func(t *testing.T) {
+			r := open(t, process.Config{})
+			if name == "no pid namespace" {
+				process.WithoutPID(r)
+			}
+			testMounts(t, r)
+		})
+	}
+}
+
+func testMounts(t *testing.T, r *process.Runtime) {
 	needNamespaces(t, r)
 	dir := t.TempDir()
 	volume, message, hosts := filepath.Join(dir, "volume"), filepath.Join(dir, "message"), filepath.Join(dir, "hosts")
@@ -152,6 +163,7 @@ func TestRunAsUser(t *testing.T) {
 	config.Linux = &runtimeapi.LinuxContainerConfig{SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
 		RunAsUser: &runtimeapi.Int64Value{Value: 1234}, RunAsGroup: &runtimeapi.Int64Value{Value: 2345}, SupplementalGroups: []int64{3456}}}
 	id := p.start(config)
+	require.Equal(t, "x\n", p.exec(id, "sh", "-c", "echo x > /dev/stdout"))
 	require.Equal(t, "1234:2345:2345 3456\n", p.exec(id, "sh", "-c", "echo $(id -u):$(id -g):$(id -G)"))
 }
 
@@ -177,15 +189,15 @@ func TestAsOrdinaryUser(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, out.Close())
 
-	cmd := exec.Command(binary, "-test.run=^(TestMounts|TestReadonlyRoot|TestRecovery|TestSupervisorKilled|TestDescendants|TestSuite)$/^(namespaces|supervised)?$",
+	cmd := exec.Command(binary, "-test.run=^(TestMounts|TestReadonlyRoot|TestRecovery|TestSupervisorKilled|TestDescendants|TestSuite)$/^(namespaces|no pid namespace|supervised)?$",
 		"-test.v", "-test.timeout=120s")
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "TMPDIR="+home, "HOME="+home)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	said, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", said)
-	if strings.Contains(string(said), "--- SKIP: TestMounts") {
+	if strings.Contains(string(said), "--- SKIP: TestMounts/namespaces") {
 		t.Skip("ordinary users have no user namespaces on this machine: pods run without mounts of their own")
 	}
-	require.Contains(t, string(said), "--- PASS: TestMounts")
+	require.Contains(t, string(said), "--- PASS: TestMounts/namespaces")
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/keelson-dev/keelson/runtime/process"
 	"github.com/stretchr/testify/require"
@@ -179,9 +180,12 @@ func TestHalfMade(t *testing.T) {
 
 // A supervisor that is killed takes its containers along, and the runtime says so.
 func TestSupervisorKilled(t *testing.T) {
-	for name, config := range map[string]process.Config{"namespaces": {}, "no namespaces": {NoNamespaces: true}} {
+	for name, config := range map[string]process.Config{"namespaces": {}, "no pid namespace": {}, "no namespaces": {NoNamespaces: true}} {
 		t.Run(name, func(t *testing.T) {
 			r := open(t, config)
+			if name == "no pid namespace" {
+				process.WithoutPID(r)
+			}
 			p := newPod(t, r, "one")
 			id := p.start(containerConfig("c", "sleep", "1000"))
 			_, container := p.status(id)
@@ -193,11 +197,14 @@ func TestSupervisorKilled(t *testing.T) {
 			status := p.exit(id)
 			require.EqualValues(t, 137, status.ExitCode)
 			require.Contains(t, status.Message, "supervisor")
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
 			for exists(container["pid"]) { // without namespaces its new parent may not have collected it yet
 				stat, err := os.ReadFile("/proc/" + container["pid"] + "/stat")
 				if err != nil || strings.Contains(string(stat), ") Z ") {
 					break
 				}
+				<-tick.C
 			}
 			until(t, r, func() bool {
 				answer, err := r.PodSandboxStatus(t.Context(), p.id, false)
@@ -215,9 +222,12 @@ func TestSupervisorKilled(t *testing.T) {
 
 // A container's descendants end with its main process, also those that have left its session.
 func TestDescendants(t *testing.T) {
-	for name, config := range modes {
+	for _, name := range []string{"supervised", "no pid namespace", "no namespaces", "in process"} {
 		t.Run(name, func(t *testing.T) {
-			r := open(t, config)
+			r := open(t, modes[name])
+			if name == "no pid namespace" {
+				process.WithoutPID(r)
+			}
 			p := newPod(t, r, "one")
 			mark := "31415" + strconv.Itoa(os.Getpid())
 			other := p.start(containerConfig("other", "sleep", "1000"))

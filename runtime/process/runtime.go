@@ -40,13 +40,13 @@ type Runtime struct {
 	images    *images
 	feed      kruntime.Feed
 
-	mu         sync.Mutex
-	closed     bool
-	levels     []isolation // what is still worth trying, best first
-	lastDenied string      // why the best ones were given up
-	sandboxes  map[string]*sandbox
-	names      map[string]string // metadata of sandboxes and containers in use, to their ids
-	local      map[string]*supervisor
+	mu        sync.Mutex
+	closed    bool
+	levels    []isolation // what is still worth trying, best first
+	denied    string      // why the best ones were given up
+	sandboxes map[string]*sandbox
+	names     map[string]string // metadata of sandboxes and containers in use, to their ids
+	local     map[string]*supervisor
 
 	closing chan struct{} // closed by Close
 	wait    sync.WaitGroup
@@ -210,7 +210,7 @@ func (r *Runtime) Status(ctx context.Context, verbose bool) (*runtimeapi.StatusR
 		}
 		r.mu.Lock()
 		out.Info = map[string]string{
-			"isolation": r.levels[0].String(), "isolationDenied": r.lastDenied, "supervision": supervision,
+			"isolation": r.levels[0].String(), "isolationDenied": r.denied, "supervision": supervision,
 			"addresses": r.addresses.prefix.String(), "root": r.config.Root,
 		}
 		r.mu.Unlock()

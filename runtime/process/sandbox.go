@@ -248,7 +248,10 @@ func (r *Runtime) supervise(s *sandbox) error {
 		r.mu.Lock()
 		if r.levels[0] == level { // nobody else has found it out meanwhile
 			r.levels = r.levels[1:]
-			r.lastDenied = fmt.Sprintf("%s: %v", level, err)
+			if r.denied != "" {
+				r.denied += "; "
+			}
+			r.denied += fmt.Sprintf("%s: %v", level, err)
 		}
 		next := r.levels[0]
 		r.mu.Unlock()
