@@ -118,7 +118,8 @@ func (p *parts) makeProxy() error {
 	p.recorder = controller.NewRecorder(cl, "kube-proxy", "")
 	var err error
 	p.proxy, err = proxy.New(cl, dataplane, proxy.Config{
-		Logger: c.log.Named("proxy"),
+		EveryNode: true, // all nodes of the embedded network are this machine
+		Logger:    c.log.Named("proxy"),
 		Report: func(svc *corev1.Service, reason, message string) {
 			p.recorder.Event(svc, corev1.EventTypeWarning, reason, "%s", message)
 		},

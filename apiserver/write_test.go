@@ -369,6 +369,8 @@ func TestClaims(t *testing.T) {
 	require.NoError(t, typed.Delete(ctx, "default", "fixed2"))
 	_, err = typed.Update(ctx, svc("moved", "10.0.0.2"))
 	require.NoError(t, err, "a delete frees")
+	_, err = typed.Mutate(ctx, "default", "moved", func(s *corev1.Service) error { s.Labels = map[string]string{"a": "b"}; return nil })
+	require.NoError(t, err, "what an object holds already it may keep")
 }
 
 func TestAdmission(t *testing.T) {

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
@@ -22,9 +24,10 @@ func OwnedIn[T kind.Instance](i *Informer[T]) (Owned[T], error) {
 }
 
 // By is the objects that owner controls, ordered by name. The slice is the caller's.
-func (o Owned[T]) By(owner kind.Instance) []T {
-	return o.informer.ByIndex(ownerIndex, string(owner.GetUID()))
-}
+func (o Owned[T]) By(owner kind.Instance) []T { return o.ByUID(owner.GetUID()) }
+
+// ByUID is By for an owner of which only the uid is known.
+func (o Owned[T]) ByUID(uid types.UID) []T { return o.informer.ByIndex(ownerIndex, string(uid)) }
 
 // Orphans is the objects of a namespace that nobody controls, ordered by name. The slice is the caller's.
 func (o Owned[T]) Orphans(namespace string) []T {

@@ -46,6 +46,9 @@ func newHandler(k *Kubelet) http.Handler {
 	guarded("GET /exec/{namespace}/{pod}/{uid}/{container}", k.serveExec)
 	guarded("GET /attach/{namespace}/{pod}/{container}", k.serveAttach)
 	guarded("GET /attach/{namespace}/{pod}/{uid}/{container}", k.serveAttach)
+	guarded("/portForward/{namespace}/{pod}", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "this node agent does not forward ports: reach the pod's address, or exec into it", http.StatusNotImplemented)
+	})
 	return mux
 }
 
@@ -65,7 +68,7 @@ func (k *Kubelet) find(r *http.Request, previous bool) (found, error) {
 	if w == nil {
 		return found{}, fmt.Errorf("pod %s is not on node %s", name, k.config.NodeName)
 	}
-	pod, seen, _ := w.snapshot()
+	pod, seen, st := w.snapshot()
 	want := r.PathValue("container")
 	if containerNamed(pod, want) == nil {
 		return found{}, fmt.Errorf("pod %s has no container %q", name, want)
@@ -78,9 +81,27 @@ func (k *Kubelet) find(r *http.Request, previous bool) (found, error) {
 		}
 	}
 	if c == nil {
-		return found{}, fmt.Errorf("container %q in pod %s has not been created yet", want, name)
+		why := "ContainerCreating"
+		if st != nil {
+			if cs := statusOf(st, want); cs != nil && cs.State.Waiting != nil {
+				why = cs.State.Waiting.Reason
+			}
+		}
+		return found{}, fmt.Errorf("%w: container %q in pod %s is waiting to start: %s", errWaiting, want, name, why)
 	}
 	return found{w, pod, *c}, nil
+}
+
+// errWaiting is the sentinel for a container that has not been created yet.
+var errWaiting = errors.New("not yet")
+
+// notFound answers a request whose container can't be had.
+func notFound(w http.ResponseWriter, err error) {
+	code := http.StatusNotFound
+	if errors.Is(err, errWaiting) {
+		code = http.StatusBadRequest
+	}
+	http.Error(w, err.Error(), code)
 }
 
 // opener opens a container's log, which is only ever looked for below the agent's root.
@@ -152,7 +173,7 @@ func (k *Kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	f, err := k.find(r, previous)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusNotFound)
+		notFound(w, err)
 		return
 	}
 	id := f.container.id
@@ -241,7 +262,7 @@ func (k *Kubelet) serveStreams(w http.ResponseWriter, r *http.Request, run func(
 	}
 	f, err := k.find(r, false)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusNotFound)
+		notFound(w, err)
 		return
 	}
 	if f.container.state != stateRunning {

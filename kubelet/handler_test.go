@@ -34,6 +34,10 @@ func TestHandler(t *testing.T) {
 	}))
 	n.run(podOf("web", serving))
 	n.wait("web", ready)
+	n.run(podOf("waits", `containers: [{name: main, image: app, command: [serve], envFrom: [{configMapRef: {name: absent}}]}]`))
+	n.wait("waits", func(p *corev1.Pod) bool {
+		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting.Reason == "CreateContainerConfigError"
+	})
 	server := httptest.NewServer(n.k.Handler())
 	defer server.Close()
 	transport := &http.Transport{}
@@ -62,6 +66,7 @@ func TestHandler(t *testing.T) {
 		"/containerLogs/default/web/main?previous=true": "404 previous terminated container \"main\" in pod default/web not found\n",
 		"/containerLogs/default/web/other":              "404 pod default/web has no container \"other\"\n",
 		"/containerLogs/default/none/main":              "404 pod default/none is not on node n1\n",
+		"/containerLogs/default/waits/main":             "400 not yet: container \"main\" in pod default/waits is waiting to start: CreateContainerConfigError\n",
 		"/exec/default/web/main?output=1":               "400 command is required, once per argument\n",
 		"/exec/default/web/main?command=x":              "400 at least one of input, output and error must be asked for\n",
 	} {
@@ -71,7 +76,7 @@ func TestHandler(t *testing.T) {
 	_, body := get("/pods")
 	var pods corev1.PodList
 	require.NoError(t, json.Unmarshal([]byte(body), &pods))
-	require.Equal(t, "web", pods.Items[0].Name)
+	require.Equal(t, "web", pods.Items[1].Name)
 	_, body = get("/stats/summary")
 	require.Contains(t, body, `"podRef":{"name":"web"`)
 

@@ -162,6 +162,9 @@ func TestNext(t *testing.T) {
 		"old sandbox": {observe: func(o *observed) {
 			o.sandboxes, o.containers = append([]sandbox{{id: "x"}}, oneSandbox...), all
 		}, want: "removeSandbox [x]"},
+		"two sandboxes, the newer died": {observe: func(o *observed) {
+			o.sandboxes, o.volumes = []sandbox{{id: "x", ready: true}, {id: "y", attempt: 1}}, true
+		}, want: "stopSandbox [x]"},
 		"refused": {desired: func(d *desired) { d.failed = &failure{reason: "OutOfcpu"} }, want: "wait"},
 		"deadline": {desired: func(d *desired) { d.failed = &failure{reason: "DeadlineExceeded"} }, observe: func(o *observed) {
 			o.sandboxes, o.containers = oneSandbox, all

@@ -45,7 +45,7 @@ func ExampleNewTarget() {
 
 func ExampleScheduler_Explain() {
 	ctx, stop := context.WithCancel(context.Background())
-	cluster, err := keelson.New(keelson.Config{Without: keelson.Scheduler})
+	cluster, err := keelson.New(keelson.Config{Without: keelson.Scheduler | keelson.Controllers})
 	if err != nil {
 		fmt.Println(err)
 		return

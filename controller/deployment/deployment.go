@@ -32,7 +32,8 @@ type reconciler struct {
 	client      client.Client
 	deployments *controller.Informer[*appsv1.Deployment]
 	sets        *controller.Informer[*appsv1.ReplicaSet]
-	pods        *controller.Informer[*corev1.Pod]
+	ownedSets   controller.Owned[*appsv1.ReplicaSet]
+	ownedPods   controller.Owned[*corev1.Pod]
 	recorder    *controller.Recorder
 }
 
@@ -45,13 +46,33 @@ func New(m *controller.Manager, cfg Config) error {
 		client:      m.Client(),
 		deployments: controller.InformerFor(m, kind.Deployment),
 		sets:        controller.InformerFor(m, kind.ReplicaSet),
-		pods:        controller.InformerFor(m, kind.Pod),
 		recorder:    m.Recorder("deployment-controller"),
 	}
-	_, err := controller.New(m, "deployment", r, controller.Config{Workers: cfg.Workers},
+	var err error
+	if r.ownedSets, err = controller.OwnedIn(r.sets); err != nil {
+		return err
+	}
+	if r.ownedPods, err = controller.OwnedIn(controller.InformerFor(m, kind.Pod)); err != nil {
+		return err
+	}
+	_, err = controller.New(m, "deployment", r, controller.Config{Workers: cfg.Workers},
 		controller.For(kind.Deployment), controller.Owns(kind.ReplicaSet, kind.Deployment),
-		controller.Watches(kind.Pod, r.waitingToRecreate))
+		controller.Watches(kind.ReplicaSet, r.adopters), controller.Watches(kind.Pod, r.waitingToRecreate))
 	return err
+}
+
+// adopters are the Deployments that may adopt an orphan.
+func (r *reconciler) adopters(rs *appsv1.ReplicaSet) []controller.Key {
+	if controller.OwnerOf(rs) != nil || rs.DeletionTimestamp != nil {
+		return nil
+	}
+	var keys []controller.Key
+	for _, d := range r.deployments.InNamespace(rs.Namespace) {
+		if s, err := metav1.LabelSelectorAsSelector(d.Spec.Selector); err == nil && !s.Empty() && s.Matches(labels.Set(rs.Labels)) {
+			keys = append(keys, controller.KeyOf(d))
+		}
+	}
+	return keys
 }
 
 // waitingToRecreate finds the Deployment that may go on because a pod is gone: only Recreate looks at pods.
@@ -74,12 +95,17 @@ func (r *reconciler) waitingToRecreate(p *corev1.Pod) []controller.Key {
 // Reconcile implements controller.Reconciler.
 func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
 	d, ok := r.deployments.Get(key.Namespace, key.Name)
-	if !ok || d.DeletionTimestamp != nil {
+	if !ok {
 		return controller.Result{}, nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil || selector.Empty() {
 		return controller.Result{}, controller.Terminal(errors.Join(errors.New("the selector selects nothing or everything"), err))
+	}
+	if d.DeletionTimestamp != nil {
+		present, old := split(d, r.ownedSets.By(d))
+		_, err := r.writeStatus(ctx, d, present, old)
+		return controller.Result{}, err
 	}
 	sets, err := r.claim(ctx, d, selector)
 	if err != nil {
@@ -94,38 +120,46 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	if err := r.carryOut(ctx, d, present, old); err != nil {
 		return controller.Result{}, err
 	}
-	if err := r.cleanUp(ctx, d, old); err != nil {
+	after, err := r.writeStatus(ctx, d, present, old)
+	if err != nil {
 		return controller.Result{}, err
 	}
-	after, err := r.writeStatus(ctx, d, present, old)
-	return controller.Result{RequeueAfter: after}, err
+	return controller.Result{RequeueAfter: after}, r.cleanUp(ctx, d, present, old)
 }
 
-// claim gives the sets that the Deployment controls, and adopts orphans that its selector matches.
+// claim gives the sets that the Deployment controls. It adopts orphans that its selector matches and lets go of sets that it no
+// longer does.
 func (r *reconciler) claim(ctx context.Context, d *appsv1.Deployment, selector labels.Selector) ([]*appsv1.ReplicaSet, error) {
-	var mine []*appsv1.ReplicaSet
-	for _, rs := range r.sets.InNamespace(d.Namespace) {
-		switch {
-		case controller.OwnedBy(rs, d):
-			if rs.DeletionTimestamp == nil {
-				mine = append(mine, rs)
-			}
-		case controller.OwnerOf(rs) == nil && rs.DeletionTimestamp == nil && selector.Matches(labels.Set(rs.Labels)):
-			adopted, err := client.For(r.client, kind.ReplicaSet).Mutate(ctx, rs.Namespace, rs.Name, func(now *appsv1.ReplicaSet) error {
-				if now.UID == rs.UID && controller.OwnerOf(now) == nil {
-					controller.SetOwner(d, now, kind.Deployment.Kind())
-				}
-				return nil
-			})
-			if err != nil && !apierrors.IsNotFound(err) {
+	for _, rs := range r.ownedSets.By(d) {
+		if rs.DeletionTimestamp == nil && !selector.Matches(labels.Set(rs.Labels)) {
+			if _, err := r.updateSet(ctx, rs, func(now *appsv1.ReplicaSet) {
+				now.OwnerReferences = slices.DeleteFunc(now.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == d.UID })
+			}); err != nil {
 				return nil, err
-			}
-			if err == nil && controller.OwnedBy(adopted, d) {
-				mine = append(mine, adopted)
 			}
 		}
 	}
-	return mine, nil
+	for _, rs := range r.ownedSets.Orphans(d.Namespace) {
+		if rs.DeletionTimestamp != nil || !selector.Matches(labels.Set(rs.Labels)) {
+			continue
+		}
+		// The server knows whether the Deployment still lives: its deletion may be what orphaned the set.
+		live, err := client.For(r.client, kind.Deployment).Get(ctx, d.Namespace, d.Name)
+		if err != nil {
+			return nil, err
+		}
+		if live.UID != d.UID || live.DeletionTimestamp != nil {
+			break
+		}
+		if _, err := r.updateSet(ctx, rs, func(now *appsv1.ReplicaSet) {
+			if controller.OwnerOf(now) == nil {
+				controller.SetOwner(d, now, kind.Deployment.Kind())
+			}
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return r.ownedSets.By(d), nil
 }
 
 // split finds the set of the present template; of several, the oldest.
@@ -150,15 +184,10 @@ func (r *reconciler) ensurePresent(ctx context.Context, d *appsv1.Deployment, pr
 		newest = max(newest, revisionOf(rs))
 	}
 	if present != nil {
-		revision := max(revisionOf(present), newest+1)
-		if revision == newest+1 || revisionOf(present) > newest {
-			return r.updateSet(ctx, present, func(rs *appsv1.ReplicaSet) {
-				rs.Annotations = annotations(rs.Annotations, d, revision)
-				rs.Annotations[desiredReplicasAnnotation] = present.Annotations[desiredReplicasAnnotation]
-				rs.Annotations[maxReplicasAnnotation] = present.Annotations[maxReplicasAnnotation]
-				rs.Spec.MinReadySeconds = d.Spec.MinReadySeconds
-			})
-		}
+		return r.updateSet(ctx, present, func(rs *appsv1.ReplicaSet) {
+			rs.Annotations = annotations(rs.Annotations, d, max(revisionOf(rs), newest+1))
+			rs.Spec.MinReadySeconds = d.Spec.MinReadySeconds
+		})
 	}
 	rs, err := newReplicaSet(d, newest+1)
 	if err != nil {
@@ -169,6 +198,7 @@ func (r *reconciler) ensurePresent(ctx context.Context, d *appsv1.Deployment, pr
 		return nil, r.collision(ctx, d, rs.Name)
 	}
 	if err != nil {
+		r.recorder.Event(d, corev1.EventTypeWarning, "ReplicaSetCreateError", "Creating ReplicaSet %s failed: %v", rs.Name, err)
 		return nil, err
 	}
 	return out, r.seen(ctx, out)
@@ -183,15 +213,20 @@ func (r *reconciler) collision(ctx context.Context, d *appsv1.Deployment, name s
 	if controller.OwnedBy(have, d) && sameTemplate(&have.Spec.Template, &d.Spec.Template) {
 		return errors.Join(r.seen(ctx, have), errors.New("the view lacked the Deployment's own ReplicaSet"))
 	}
-	_, err = client.For(r.client, kind.Deployment).MutateStatus(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
+	out, err := client.For(r.client, kind.Deployment).MutateStatus(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
 		n := int32(1)
-		if now.Status.CollisionCount != nil {
-			n += *now.Status.CollisionCount
+		if d.Status.CollisionCount != nil {
+			n += *d.Status.CollisionCount
 		}
-		now.Status.CollisionCount = &n
+		if now.UID == d.UID {
+			now.Status.CollisionCount = &n
+		}
 		return nil
 	})
-	return errors.Join(err, errors.New("another ReplicaSet has the name of this template's hash; trying another name"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(waitFor(ctx, r.deployments, out), errors.New("another ReplicaSet has the name of this template's hash; trying another name"))
 }
 
 // carryOut scales the sets as the plan says: up first, so that nothing is lost in between.
@@ -200,28 +235,27 @@ func (r *reconciler) carryOut(ctx context.Context, d *appsv1.Deployment, present
 	if present != nil {
 		sets = append(sets, present)
 	}
-	want := plan(d, present, old, r.podsOf(old))
+	oldPods := 0
+	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+		oldPods = r.podsOf(old)
+	}
+	want := plan(d, present, old, oldPods)
 	slices.SortStableFunc(sets, func(a, b *appsv1.ReplicaSet) int {
 		return cmp.Compare(replicas(a.Spec.Replicas)-want[a.Name], replicas(b.Spec.Replicas)-want[b.Name])
 	})
 	for _, rs := range sets {
 		have, n := replicas(rs.Spec.Replicas), want[rs.Name]
-		desired := itoa(replicas(d.Spec.Replicas))
-		if have == n && rs.Annotations[desiredReplicasAnnotation] == desired {
+		if have == 0 && n == 0 {
 			continue
 		}
-		out, err := r.updateSet(ctx, rs, func(now *appsv1.ReplicaSet) {
+		_, err := r.updateSet(ctx, rs, func(now *appsv1.ReplicaSet) {
 			now.Spec.Replicas = &n
-			if now.Annotations == nil {
-				now.Annotations = make(map[string]string)
-			}
-			now.Annotations[desiredReplicasAnnotation] = desired
-			now.Annotations[maxReplicasAnnotation] = itoa(replicas(d.Spec.Replicas) + maxSurge(d))
+			now.Annotations = withSizes(now.Annotations, d)
 		})
 		if err != nil {
 			return err
 		}
-		if have != n && out != nil {
+		if have != n {
 			verb := "up"
 			if n < have {
 				verb = "down"
@@ -235,8 +269,8 @@ func (r *reconciler) carryOut(ctx context.Context, d *appsv1.Deployment, present
 func (r *reconciler) podsOf(sets []*appsv1.ReplicaSet) int {
 	n := 0
 	for _, rs := range sets {
-		for _, p := range r.pods.InNamespace(rs.Namespace) {
-			if controller.OwnedBy(p, rs) && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+		for _, p := range r.ownedPods.By(rs) {
+			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				n++
 			}
 		}
@@ -244,7 +278,7 @@ func (r *reconciler) podsOf(sets []*appsv1.ReplicaSet) int {
 	return n
 }
 
-// updateSet changes a set if that changes anything, and waits until the view shows it. Nil means that the set is gone.
+// updateSet changes a set if that changes anything, and waits until the view shows it.
 func (r *reconciler) updateSet(ctx context.Context, rs *appsv1.ReplicaSet, change func(*appsv1.ReplicaSet)) (*appsv1.ReplicaSet, error) {
 	probe := kind.ReplicaSet.Copy(rs)
 	change(probe)
@@ -263,28 +297,32 @@ func (r *reconciler) updateSet(ctx context.Context, rs *appsv1.ReplicaSet, chang
 	return out, r.seen(ctx, out)
 }
 
-func (r *reconciler) seen(ctx context.Context, rs *appsv1.ReplicaSet) error {
-	revision, err := client.ParseRevision(rs.ResourceVersion)
+func (r *reconciler) seen(ctx context.Context, rs *appsv1.ReplicaSet) error { return waitFor(ctx, r.sets, rs) }
+
+// waitFor waits until an informer shows a write.
+func waitFor[T kind.Instance](ctx context.Context, i *controller.Informer[T], written T) error {
+	revision, err := client.ParseRevision(written.GetResourceVersion())
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 	defer cancel()
-	return r.sets.WaitRevision(ctx, revision)
+	return i.WaitRevision(ctx, revision)
 }
 
-// cleanUp deletes old sets beyond the history that the Deployment keeps, the oldest revisions first. Sets with pods stay.
-func (r *reconciler) cleanUp(ctx context.Context, d *appsv1.Deployment, old []*appsv1.ReplicaSet) error {
+// cleanUp deletes old sets beyond the history that the Deployment keeps, the oldest revisions first, once a rollout is complete or the
+// Deployment paused: until then the way back stays open. Sets with pods stay.
+func (r *reconciler) cleanUp(ctx context.Context, d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.ReplicaSet) error {
+	if status, _ := statusOf(d, present, old, time.Now()); !d.Spec.Paused && !complete(d, &status) {
+		return nil
+	}
 	keep := 10
 	if d.Spec.RevisionHistoryLimit != nil {
 		keep = int(*d.Spec.RevisionHistoryLimit)
 	}
-	if d.Spec.Paused {
-		return nil
-	}
 	var empty []*appsv1.ReplicaSet
 	for _, rs := range old {
-		if replicas(rs.Spec.Replicas) == 0 && rs.Status.Replicas == 0 && rs.Status.ObservedGeneration >= rs.Generation {
+		if rs.DeletionTimestamp == nil && replicas(rs.Spec.Replicas) == 0 && rs.Status.Replicas == 0 && rs.Status.ObservedGeneration >= rs.Generation {
 			empty = append(empty, rs)
 		}
 	}
@@ -299,7 +337,8 @@ func (r *reconciler) cleanUp(ctx context.Context, d *appsv1.Deployment, old []*a
 	return nil
 }
 
-// writeStatus writes the status, and the Deployment's own revision annotation, where they changed. It looks at the sets as they are now.
+// writeStatus writes the status, and the Deployment's own revision annotation, where they changed. It looks at the sets as they are
+// now. The annotation comes last: that it differs is how a status knows that a rollout begins.
 func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.ReplicaSet) (time.Duration, error) {
 	latest := func(rs *appsv1.ReplicaSet) *appsv1.ReplicaSet {
 		if now, ok := r.sets.Get(rs.Namespace, rs.Name); ok && now.UID == rs.UID {
@@ -315,8 +354,21 @@ func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, pres
 	}
 	status, after := statusOf(d, present, old, time.Now())
 	deployments := client.For(r.client, kind.Deployment)
+	written := d
+	if !equality.Semantic.DeepEqual(d.Status, status) {
+		out, err := deployments.MutateStatus(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
+			if now.UID == d.UID {
+				now.Status = status
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, ignoreGone(err)
+		}
+		written = out
+	}
 	if present != nil && revisionOf(d) != revisionOf(present) {
-		if _, err := deployments.Mutate(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
+		out, err := deployments.Mutate(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
 			if now.UID != d.UID {
 				return nil
 			}
@@ -325,20 +377,16 @@ func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, pres
 			}
 			now.Annotations[RevisionAnnotation] = strconv.FormatInt(revisionOf(present), 10)
 			return nil
-		}); err != nil {
+		})
+		if err != nil {
 			return 0, ignoreGone(err)
 		}
+		written = out
 	}
-	if equality.Semantic.DeepEqual(d.Status, status) {
+	if written == d {
 		return after, nil
 	}
-	_, err := deployments.MutateStatus(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
-		if now.UID == d.UID {
-			now.Status = status
-		}
-		return nil
-	})
-	return after, ignoreGone(err)
+	return after, waitFor(ctx, r.deployments, written) // the next decision builds on it
 }
 
 func ignoreGone(err error) error {

@@ -2,7 +2,9 @@ package deployment
 
 import (
 	"cmp"
+	"math"
 	"slices"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -85,7 +87,7 @@ func (s *scaling) rolling() {
 		return
 	}
 	minAvailable := desired - maxUnavailable(s.d)
-	presentUnavailable := replicas(s.present.Spec.Replicas) - s.present.Status.AvailableReplicas
+	presentUnavailable := replicas(s.present.Spec.Replicas) - available(s.present)
 	// What may go: everything beyond what must be available, while new pods that are not available yet count as lost.
 	spare := s.specTotal() - minAvailable - presentUnavailable
 	spare = s.takeUnhealthy(spare)
@@ -102,10 +104,13 @@ func (s *scaling) specTotal() (n int32) {
 
 func (s *scaling) available() (n int32) {
 	for _, rs := range s.all() {
-		n += rs.Status.AvailableReplicas
+		n += available(rs)
 	}
 	return n
 }
+
+// available is how many replicas of a set are available and were not taken from it meanwhile: its status may be behind its spec.
+func available(rs *appsv1.ReplicaSet) int32 { return min(rs.Status.AvailableReplicas, replicas(rs.Spec.Replicas)) }
 
 // takeUnhealthy takes replicas that are not available from old sets, as far as spare goes, and returns what is left of it.
 func (s *scaling) takeUnhealthy(spare int32) int32 {
@@ -113,7 +118,7 @@ func (s *scaling) takeUnhealthy(spare int32) int32 {
 		if spare <= 0 {
 			return 0
 		}
-		n := min(spare, max(0, s.want[rs.Name]-rs.Status.AvailableReplicas))
+		n := min(spare, max(0, s.want[rs.Name]-available(rs)))
 		s.want[rs.Name] -= n
 		spare -= n
 	}
@@ -143,8 +148,9 @@ func (s *scaling) resized() bool {
 	return false
 }
 
-// proportional shares a new size among the sets that have replicas, by their share of the present one; the largest set
-// takes what rounding leaves.
+// proportional brings the sets to a new size of the Deployment without moving the rollout on: one set alone takes all of it; of
+// several each keeps its share of the most pods that may exist, which the size that it was last scaled for tells, and the largest takes
+// what rounding leaves. Source: Deployment documentation, proportional scaling.
 func (s *scaling) proportional() {
 	desired := replicas(s.d.Spec.Replicas)
 	var active []*appsv1.ReplicaSet
@@ -153,34 +159,66 @@ func (s *scaling) proportional() {
 			active = append(active, rs)
 		}
 	}
-	if len(active) == 0 {
-		if s.present != nil {
-			s.want[s.present.Name] = desired
-		}
-		return
-	}
-	if len(active) == 1 {
+	switch {
+	case len(active) == 1:
 		s.want[active[0].Name] = desired
-		if s.present != nil && active[0] != s.present && !s.d.Spec.Paused {
-			s.want[active[0].Name] = desired // the rollout to present goes on from here
+		return
+	case len(active) == 0 && s.present != nil:
+		s.want[s.present.Name] = desired
+		return
+	case len(active) == 0 && len(s.old) > 0:
+		s.want[s.old[len(s.old)-1].Name] = desired
+		return
+	case len(active) == 0:
+		return
+	case s.saturated():
+		for _, rs := range s.old {
+			s.want[rs.Name] = 0
 		}
 		return
 	}
-	allowed := desired
-	if desired > 0 && s.d.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType {
-		allowed += maxSurge(s.d)
+	allowed := int32(0)
+	if desired > 0 {
+		allowed = desired + maxSurge(s.d)
 	}
-	before := s.total()
-	left := allowed - before
-	slices.SortFunc(active, func(a, b *appsv1.ReplicaSet) int {
-		return cmp.Or(-cmp.Compare(s.want[a.Name], s.want[b.Name]), cmp.Compare(a.Name, b.Name))
+	add := allowed - s.total()
+	newerFirst := add > 0 // of sets of the same size: the newest grows, the oldest shrinks
+	slices.SortStableFunc(active, func(a, b *appsv1.ReplicaSet) int {
+		age := a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+		if newerFirst {
+			age = -age
+		}
+		return cmp.Or(cmp.Compare(s.want[b.Name], s.want[a.Name]), age, cmp.Compare(a.Name, b.Name))
 	})
+	left := add
 	for _, rs := range active {
-		share := int32(int64(allowed-before) * int64(replicas(rs.Spec.Replicas)) / int64(before))
-		s.want[rs.Name] = max(0, s.want[rs.Name]+share)
+		share := s.share(rs, allowed)
+		if add > 0 {
+			share = min(share, left)
+		} else {
+			share = max(share, left)
+		}
+		s.want[rs.Name] += share
 		left -= share
 	}
 	s.want[active[0].Name] = max(0, s.want[active[0].Name]+left)
+}
+
+// saturated says that the present set has all replicas already and all are available: what the old ones have is too much.
+func (s *scaling) saturated() bool {
+	desired := replicas(s.d.Spec.Replicas)
+	return s.present != nil && replicas(s.present.Spec.Replicas) == desired && s.present.Status.AvailableReplicas == desired &&
+		s.present.Annotations[desiredReplicasAnnotation] == itoa(desired)
+}
+
+// share is by how much a set's size changes when the most that may exist becomes allowed.
+func (s *scaling) share(rs *appsv1.ReplicaSet, allowed int32) int32 {
+	have := replicas(rs.Spec.Replicas)
+	before, err := strconv.Atoi(rs.Annotations[maxReplicasAnnotation])
+	if err != nil || before <= 0 {
+		before = int(s.total())
+	}
+	return int32(math.Round(float64(have)*float64(allowed)/float64(before))) - have
 }
 
 // maxSurge is how many pods more than desired may exist; percentages round up. Source: apps/v1 RollingUpdateDeployment.
@@ -209,9 +247,9 @@ func bounds(d *appsv1.Deployment) (surge, unavailable int32) {
 	s, errS := intstr.GetScaledValueFromIntOrPercent(up, desired, true)
 	u, errU := intstr.GetScaledValueFromIntOrPercent(down, desired, false)
 	if errS != nil || errU != nil || s <= 0 && u <= 0 {
-		return 0, 1
+		return 0, int32(min(1, desired))
 	}
-	return int32(max(0, s)), min(int32(max(0, u)), int32(desired))
+	return int32(max(0, s)), int32(min(max(0, u), desired))
 }
 
 func orDefault(v, d *intstr.IntOrString) *intstr.IntOrString {

@@ -11,8 +11,8 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// Rollback gives a Deployment the pod template that it had at a revision; 0 means the one before the present. It is
-// what kubectl rollout undo does: the rollout itself is the controller's. It is an error when that revision is not kept any more, or
+// Rollback gives a Deployment the pod template that it had at a revision, and its annotations of that time, such as
+// the change cause; 0 means the revision before the present. It is what kubectl rollout undo does: the rollout itself is the controller's. It is an error when that revision is not kept any more, or
 // the Deployment is paused.
 func Rollback(ctx context.Context, c client.Client, namespace, name string, revision int64) error {
 	deployments := client.For(c, kind.Deployment)
@@ -41,6 +41,21 @@ func Rollback(ctx context.Context, c client.Client, namespace, name string, revi
 		if now.UID != d.UID {
 			return fmt.Errorf("roll back deployment %s/%s: it was replaced meanwhile", namespace, name)
 		}
+		if sameTemplate(&target.Spec.Template, &now.Spec.Template) {
+			return nil
+		}
+		kept := make(map[string]string)
+		for k, v := range now.Annotations {
+			if bookkeeping(k) {
+				kept[k] = v
+			}
+		}
+		for k, v := range target.Annotations {
+			if !bookkeeping(k) {
+				kept[k] = v
+			}
+		}
+		now.Annotations = kept
 		template := target.Spec.Template.DeepCopy()
 		delete(template.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
 		now.Spec.Template = *template

@@ -32,7 +32,7 @@ func statusOf(d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.Re
 	var terminating int32
 	all := old
 	if present != nil {
-		all = append(slices.Clip(old), present)
+		all = append([]*appsv1.ReplicaSet{present}, old...)
 		status.UpdatedReplicas = present.Status.Replicas
 	}
 	var wanted int32
@@ -74,17 +74,22 @@ func progress(d *appsv1.Deployment, status *appsv1.DeploymentStatus, present *ap
 		name = fmt.Sprintf("ReplicaSet %q", present.Name)
 	}
 	have := find(status.Conditions, appsv1.DeploymentProgressing)
+	begins := present != nil && revisionOf(d) != revisionOf(present) // of this template nothing was reported yet
 	switch {
+	case d.Spec.Paused && have != nil && have.Reason == reasonTimedOut:
+		return 0
 	case d.Spec.Paused:
 		set(status, appsv1.DeploymentProgressing, corev1.ConditionUnknown, reasonPaused, "The Deployment is paused.", now)
 		return 0
 	case complete(d, status):
 		set(status, appsv1.DeploymentProgressing, corev1.ConditionTrue, reasonComplete, name+" has successfully progressed.", now)
 		return 0
-	case have != nil && have.Reason == reasonComplete && present != nil && present.Status.Replicas > 0 && sameRollout(d, present):
-		return 0 // it was rolled out once: losing a pod afterwards is not a rollout
+	case !begins && !advanced(&d.Status, status) && have != nil && (have.Reason == reasonComplete || have.Reason == reasonTimedOut):
+		return 0 // it was rolled out once, and losing a pod is not a rollout; or it was given up until something moves
+	case !begins && have != nil && have.Reason == reasonComplete && status.Replicas == status.UpdatedReplicas:
+		return 0
 	}
-	moved := have == nil || have.Reason == reasonComplete || have.Reason == reasonPaused || advanced(&d.Status, status)
+	moved := begins || have == nil || have.Reason == reasonPaused || advanced(&d.Status, status)
 	if moved {
 		set(status, appsv1.DeploymentProgressing, corev1.ConditionTrue, reasonUpdated, name+" is progressing.", now)
 		touch(status, now)
@@ -98,18 +103,13 @@ func progress(d *appsv1.Deployment, status *appsv1.DeploymentStatus, present *ap
 	return 0
 }
 
-// sameRollout tells whether the last complete rollout was of this template: the Deployment carries the revision it ended with.
-func sameRollout(d *appsv1.Deployment, present *appsv1.ReplicaSet) bool {
-	return revisionOf(d) == revisionOf(present) && present.Status.Replicas >= replicas(d.Spec.Replicas)
-}
-
 // advanced says whether anything moved towards the goal.
 func advanced(before, now *appsv1.DeploymentStatus) bool {
 	return now.UpdatedReplicas > before.UpdatedReplicas || now.ReadyReplicas > before.ReadyReplicas ||
 		now.AvailableReplicas > before.AvailableReplicas || now.Replicas-now.UpdatedReplicas < before.Replicas-before.UpdatedReplicas
 }
 
-// copyFailure passes on why a set can't make its pods.
+// copyFailure passes on why a set can't make its pods, the present one before the others.
 func copyFailure(status *appsv1.DeploymentStatus, all []*appsv1.ReplicaSet, now time.Time) {
 	for _, rs := range all {
 		for _, c := range rs.Status.Conditions {

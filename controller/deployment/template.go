@@ -22,7 +22,7 @@ const (
 	RevisionAnnotation        = "deployment.kubernetes.io/revision"
 	desiredReplicasAnnotation = "deployment.kubernetes.io/desired-replicas"
 	maxReplicasAnnotation     = "deployment.kubernetes.io/max-replicas"
-	changeCauseAnnotation     = "kubernetes.io/change-cause"
+	historyAnnotation         = "deployment.kubernetes.io/revision-history"
 )
 
 // hash names a template. collisions makes another name when two templates got the same one.
@@ -61,7 +61,7 @@ func newReplicaSet(d *appsv1.Deployment, revision int64) (*appsv1.ReplicaSet, er
 	rs := &appsv1.ReplicaSet{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: fmt.Sprintf("%s-%s", d.Name, name), Namespace: d.Namespace, Labels: template.Labels,
-			Annotations: annotations(nil, d, revision),
+			Annotations: withSizes(annotations(nil, d, revision), d),
 		},
 		Spec: appsv1.ReplicaSetSpec{Replicas: &none, MinReadySeconds: d.Spec.MinReadySeconds, Selector: selector, Template: template},
 	}
@@ -78,19 +78,42 @@ func withLabel(labels map[string]string, value string) map[string]string {
 	return out
 }
 
-// annotations are a set's: the Deployment's own, without what only concerns it, and the bookkeeping.
+// bookkeeping tells which annotations a Deployment and its sets don't pass to each other.
+func bookkeeping(key string) bool {
+	switch key {
+	case corev1.LastAppliedConfigAnnotation, RevisionAnnotation, historyAnnotation, desiredReplicasAnnotation, maxReplicasAnnotation:
+		return true
+	}
+	return false
+}
+
+// annotations are a set's at a revision: the Deployment's, and the bookkeeping. A set that comes back at a new revision keeps the
+// former ones in its history.
 func annotations(old map[string]string, d *appsv1.Deployment, revision int64) map[string]string {
 	out := make(map[string]string)
 	maps.Copy(out, old)
 	for k, v := range d.Annotations {
-		if k != corev1.LastAppliedConfigAnnotation && k != RevisionAnnotation {
+		if !bookkeeping(k) {
 			out[k] = v
 		}
 	}
-	if _, ok := d.Annotations[changeCauseAnnotation]; !ok {
-		delete(out, changeCauseAnnotation)
+	now := strconv.FormatInt(revision, 10)
+	if former := out[RevisionAnnotation]; former != "" && former != now {
+		if out[historyAnnotation] != "" {
+			former = out[historyAnnotation] + "," + former
+		}
+		out[historyAnnotation] = former
 	}
-	out[RevisionAnnotation] = strconv.FormatInt(revision, 10)
+	out[RevisionAnnotation] = now
+	return out
+}
+
+// withSizes notes for which size of the Deployment a set was scaled: see [plan].
+func withSizes(annotations map[string]string, d *appsv1.Deployment) map[string]string {
+	out := maps.Clone(annotations)
+	if out == nil {
+		out = make(map[string]string)
+	}
 	want := replicas(d.Spec.Replicas)
 	out[desiredReplicasAnnotation] = strconv.Itoa(int(want))
 	out[maxReplicasAnnotation] = strconv.Itoa(int(want + maxSurge(d)))

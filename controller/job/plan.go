@@ -164,7 +164,9 @@ func (p *planning) account() {
 }
 
 // failing says whether the Job has failed and only waits for its pods.
-func (p *planning) failing() bool { return find(p.d.status.Conditions, batchv1.JobFailureTarget) != nil }
+func (p *planning) failing() bool {
+	return find(p.d.status.Conditions, batchv1.JobFailureTarget) != nil
+}
 
 // target decides whether the Job has succeeded or failed; it may still have pods then.
 func (p *planning) target() {

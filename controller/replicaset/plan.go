@@ -35,13 +35,14 @@ func availableIn(p *corev1.Pod, minReady time.Duration, now time.Time) (time.Dur
 	return max(0, since.Add(minReady).Sub(now)), true
 }
 
-// surplus picks n pods to delete. Earlier in the order go first: not bound, then pending, then not ready, then a lower
-// pod-deletion-cost, then from a node that has more of the set's pods, then ready for a shorter time, then restarted more often, then
-// younger. Source: the order that kube-controller-manager documents for ReplicaSets.
-func surplus(pods []*corev1.Pod, n int) []*corev1.Pod {
+// surplus picks n of pods to delete. Earlier in the order go first: not bound, then pending, then not ready, then a lower
+// pod-deletion-cost, then from a node that has more of the related pods, then ready for a shorter time, then restarted more often,
+// then younger. Related are the pods of all sets of the same Deployment. Source: the order that kube-controller-manager
+// documents for ReplicaSets; it compares ages by their logarithm, this compares them exactly.
+func surplus(pods, related []*corev1.Pod, n int) []*corev1.Pod {
 	perNode := make(map[string]int)
-	for _, p := range pods {
-		if p.Spec.NodeName != "" {
+	for _, p := range related {
+		if p.Spec.NodeName != "" && active(p) {
 			perNode[p.Spec.NodeName]++
 		}
 	}
@@ -55,13 +56,21 @@ func surplus(pods []*corev1.Pod, n int) []*corev1.Pod {
 			compareBool(readyA, readyB),
 			cmp.Compare(deletionCost(a), deletionCost(b)),
 			-cmp.Compare(perNode[a.Spec.NodeName], perNode[b.Spec.NodeName]),
-			-sinceA.Compare(sinceB),
+			compareSince(sinceA, sinceB, readyA && readyB),
 			-cmp.Compare(restarts(a), restarts(b)),
 			-a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Name, b.Name),
 		)
 	})
 	return sorted[:min(n, len(sorted))]
+}
+
+// compareSince has the later first; pods that are not ready have not been ready for any time.
+func compareSince(a, b time.Time, ready bool) int {
+	if !ready {
+		return 0
+	}
+	return b.Compare(a)
 }
 
 func compareBool(a, b bool) int {
@@ -152,20 +161,19 @@ func statusOf(rs *appsv1.ReplicaSet, pods []*corev1.Pod, now time.Time) (appsv1.
 	return status, next
 }
 
-// setFailure notes or clears that pods could not be created or deleted.
+// setFailure notes or clears that pods could not be created or deleted. A failure that is known already stays as it is: messages
+// name pods, and a status that differs with each try would cause the next try.
 func setFailure(status *appsv1.ReplicaSetStatus, reason string, cause error, now time.Time) {
-	kept := slices.DeleteFunc(status.Conditions, func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure })
-	if cause == nil {
-		status.Conditions = kept
+	isFailure := func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure }
+	i := slices.IndexFunc(status.Conditions, isFailure)
+	if cause != nil && i >= 0 && status.Conditions[i].Reason == reason {
 		return
 	}
-	since := metav1.NewTime(now)
-	for _, c := range status.Conditions {
-		if c.Type == appsv1.ReplicaSetReplicaFailure {
-			since = c.LastTransitionTime
-		}
+	status.Conditions = slices.DeleteFunc(status.Conditions, isFailure)
+	if cause != nil {
+		status.Conditions = append(status.Conditions, appsv1.ReplicaSetCondition{
+			Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: reason, Message: cause.Error(),
+			LastTransitionTime: metav1.NewTime(now),
+		})
 	}
-	status.Conditions = append(kept, appsv1.ReplicaSetCondition{
-		Type: appsv1.ReplicaSetReplicaFailure, Status: corev1.ConditionTrue, Reason: reason, Message: cause.Error(), LastTransitionTime: since,
-	})
 }

@@ -3,6 +3,7 @@ package replicaset
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type reconciler struct {
 	client   client.Client
 	sets     *controller.Informer[*appsv1.ReplicaSet]
 	pods     *controller.Informer[*corev1.Pod]
+	owned    controller.Owned[*corev1.Pod]
+	siblings controller.Owned[*appsv1.ReplicaSet]
 	recorder *controller.Recorder
 	burst    int
 }
@@ -47,7 +50,14 @@ func New(m *controller.Manager, cfg Config) error {
 		client: m.Client(), burst: cfg.Burst, recorder: m.Recorder("replicaset-controller"),
 		sets: controller.InformerFor(m, kind.ReplicaSet), pods: controller.InformerFor(m, kind.Pod),
 	}
-	_, err := controller.New(m, "replicaset", r, controller.Config{Workers: cfg.Workers},
+	var err error
+	if r.owned, err = controller.OwnedIn(r.pods); err != nil {
+		return err
+	}
+	if r.siblings, err = controller.OwnedIn(r.sets); err != nil {
+		return err
+	}
+	_, err = controller.New(m, "replicaset", r, controller.Config{Workers: cfg.Workers},
 		controller.For(kind.ReplicaSet), controller.Owns(kind.Pod, kind.ReplicaSet), controller.Watches(kind.Pod, r.adopters))
 	return err
 }
@@ -83,78 +93,83 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	reason, scaleErr := "", error(nil)
 	if rs.DeletionTimestamp == nil {
 		reason, scaleErr = r.scale(ctx, rs, pods)
-		pods = r.controlled(rs)
+		pods = r.owned.By(rs)
 	}
 	after, err := r.writeStatus(ctx, rs, pods, reason, scaleErr)
 	return controller.Result{RequeueAfter: after}, errors.Join(scaleErr, err)
 }
 
-func (r *reconciler) controlled(rs *appsv1.ReplicaSet) []*corev1.Pod {
-	var out []*corev1.Pod
-	for _, p := range r.pods.InNamespace(rs.Namespace) {
-		if controller.OwnedBy(p, rs) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// claim adopts orphans that the selector matches and releases pods that it no longer does. It returns the set's pods.
+// claim adopts orphans that the selector matches and releases pods that it no longer does. Pods that have ended or are going stay as
+// they are. It returns the set's pods.
 func (r *reconciler) claim(ctx context.Context, rs *appsv1.ReplicaSet, selector labels.Selector) ([]*corev1.Pod, error) {
-	var mine []*corev1.Pod
-	changed := false
-	for _, p := range r.pods.InNamespace(rs.Namespace) {
-		matches := selector.Matches(labels.Set(p.Labels))
-		switch {
-		case controller.OwnedBy(p, rs) && (matches || p.DeletionTimestamp != nil || rs.DeletionTimestamp != nil):
-			mine = append(mine, p)
-		case controller.OwnedBy(p, rs):
-			if err := r.setOwner(ctx, rs, p, false); err != nil {
+	if rs.DeletionTimestamp != nil {
+		return r.owned.By(rs), nil
+	}
+	for _, p := range r.owned.By(rs) {
+		if active(p) && !selector.Matches(labels.Set(p.Labels)) {
+			if err := r.release(ctx, rs, p); err != nil {
 				return nil, err
 			}
-			changed = true
-		case matches && controller.OwnerOf(p) == nil && active(p) && rs.DeletionTimestamp == nil:
-			if err := r.setOwner(ctx, rs, p, true); err != nil {
-				return nil, err
-			}
-			changed = true
 		}
 	}
-	if changed {
-		return r.controlled(rs), nil
+	var orphans []*corev1.Pod
+	for _, p := range r.owned.Orphans(rs.Namespace) {
+		if active(p) && selector.Matches(labels.Set(p.Labels)) {
+			orphans = append(orphans, p)
+		}
 	}
-	return mine, nil
+	if len(orphans) > 0 {
+		if err := r.adopt(ctx, rs, orphans); err != nil {
+			return nil, err
+		}
+	}
+	return r.owned.By(rs), nil
 }
 
-func (r *reconciler) setOwner(ctx context.Context, rs *appsv1.ReplicaSet, p *corev1.Pod, own bool) error {
+// adopt asks the server first whether the set still lives: its deletion may be what orphaned the pods, and a pod that it took
+// back would be deleted after it.
+func (r *reconciler) adopt(ctx context.Context, rs *appsv1.ReplicaSet, orphans []*corev1.Pod) error {
+	now, err := client.For(r.client, kind.ReplicaSet).Get(ctx, rs.Namespace, rs.Name)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	if now.UID != rs.UID || now.DeletionTimestamp != nil {
+		return nil
+	}
+	return sideBySide(len(orphans), func(i int) error {
+		return r.change(ctx, orphans[i], func(now *corev1.Pod) {
+			if controller.OwnerOf(now) == nil && now.DeletionTimestamp == nil { // or another took it, or it is going
+				controller.SetOwner(rs, now, kind.ReplicaSet.Kind())
+			}
+		})
+	})
+}
+
+func (r *reconciler) release(ctx context.Context, rs *appsv1.ReplicaSet, p *corev1.Pod) error {
+	return r.change(ctx, p, func(now *corev1.Pod) {
+		now.OwnerReferences = slices.DeleteFunc(now.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == rs.UID })
+	})
+}
+
+// change writes a pod, if it is still that one, and waits until the informer shows it.
+func (r *reconciler) change(ctx context.Context, p *corev1.Pod, f func(*corev1.Pod)) error {
 	out, err := client.For(r.client, kind.Pod).Mutate(ctx, p.Namespace, p.Name, func(now *corev1.Pod) error {
-		if now.UID != p.UID || own && (controller.OwnerOf(now) != nil || now.DeletionTimestamp != nil) {
-			return nil // another took it, or it is going
+		if now.UID == p.UID {
+			f(now)
 		}
-		if own {
-			controller.SetOwner(rs, now, kind.ReplicaSet.Kind())
-			return nil
-		}
-		now.OwnerReferences = without(now.OwnerReferences, rs)
 		return nil
 	})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return ignoreGone(err)
 	}
 	return r.seen(ctx, out)
 }
 
-func without(refs []metav1.OwnerReference, rs *appsv1.ReplicaSet) []metav1.OwnerReference {
-	var out []metav1.OwnerReference
-	for _, ref := range refs {
-		if ref.UID != rs.UID {
-			out = append(out, ref)
-		}
+func ignoreGone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
 	}
-	return out
+	return err
 }
 
 // seen waits until the informer shows a write.
@@ -184,9 +199,22 @@ func (r *reconciler) scale(ctx context.Context, rs *appsv1.ReplicaSet, pods []*c
 	case diff < 0:
 		return "FailedCreate", r.create(ctx, rs, min(-diff, r.burst))
 	case diff > 0:
-		return "FailedDelete", r.deleteAll(ctx, rs, surplus(alive, min(diff, r.burst)))
+		return "FailedDelete", r.deleteAll(ctx, rs, surplus(alive, r.related(rs, alive), min(diff, r.burst)))
 	}
 	return "", nil
+}
+
+// related are the pods of all sets of the same owner.
+func (r *reconciler) related(rs *appsv1.ReplicaSet, own []*corev1.Pod) []*corev1.Pod {
+	ref := controller.OwnerOf(rs)
+	if ref == nil {
+		return own
+	}
+	var out []*corev1.Pod
+	for _, sibling := range r.siblings.ByUID(ref.UID) {
+		out = append(out, r.owned.By(sibling)...)
+	}
+	return out
 }
 
 // create makes n pods: one, then two, four and so on as long as all of a batch succeed, so that a set whose pods are refused
@@ -194,7 +222,11 @@ func (r *reconciler) scale(ctx context.Context, rs *appsv1.ReplicaSet, pods []*c
 func (r *reconciler) create(ctx context.Context, rs *appsv1.ReplicaSet, n int) error {
 	for batch := 1; n > 0; batch *= 2 {
 		size := min(batch, n)
-		if err := sideBySide(size, func(int) error { return r.createOne(ctx, rs) }); err != nil {
+		err := sideBySide(size, func(int) error { return r.createOne(ctx, rs) })
+		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			return nil // the set goes too
+		}
+		if err != nil {
 			return err
 		}
 		n -= size
@@ -207,10 +239,9 @@ func (r *reconciler) createOne(ctx context.Context, rs *appsv1.ReplicaSet) error
 	controller.SetOwner(rs, pod, kind.ReplicaSet.Kind())
 	out, err := client.For(r.client, kind.Pod).Create(ctx, pod)
 	if err != nil {
-		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-			return nil // the set goes too
+		if !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+			r.recorder.Event(rs, corev1.EventTypeWarning, "FailedCreate", "Creating a pod failed: %v", err)
 		}
-		r.recorder.Event(rs, corev1.EventTypeWarning, "FailedCreate", "Creating a pod failed: %v", err)
 		return err
 	}
 	r.recorder.Event(rs, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %s", out.Name)
@@ -221,11 +252,13 @@ func (r *reconciler) deleteAll(ctx context.Context, rs *appsv1.ReplicaSet, pods 
 	return sideBySide(len(pods), func(i int) error {
 		p := pods[i]
 		err := client.For(r.client, kind.Pod).Delete(ctx, p.Namespace, p.Name, client.IfUID(p.UID))
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		switch {
+		case err == nil:
+			r.recorder.Event(rs, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %s", p.Name)
+		case !apierrors.IsNotFound(err) && !apierrors.IsConflict(err): // a conflict says that it is another pod by now
 			r.recorder.Event(rs, corev1.EventTypeWarning, "FailedDelete", "Deleting pod %s failed: %v", p.Name, err)
 			return err
 		}
-		r.recorder.Event(rs, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %s", p.Name)
 		ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 		defer cancel()
 		_, err = r.pods.WaitFor(ctx, p.Namespace, p.Name, func(now *corev1.Pod, exists bool) bool {
@@ -235,7 +268,7 @@ func (r *reconciler) deleteAll(ctx context.Context, rs *appsv1.ReplicaSet, pods 
 	})
 }
 
-// sideBySide runs f for 0 to n-1 at once and joins the errors.
+// sideBySide runs f for 0 to n-1 at once and gives the first error by number: hundreds of pods fail for one reason.
 func sideBySide(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
@@ -243,7 +276,12 @@ func sideBySide(n int, f func(i int) error) error {
 		wg.Go(func() { errs[i] = f(i) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reconciler) writeStatus(ctx context.Context, rs *appsv1.ReplicaSet, pods []*corev1.Pod, reason string, scaleErr error) (time.Duration, error) {
@@ -259,8 +297,5 @@ func (r *reconciler) writeStatus(ctx context.Context, rs *appsv1.ReplicaSet, pod
 		}
 		return nil
 	})
-	if apierrors.IsNotFound(err) {
-		return 0, nil
-	}
-	return after, err
+	return after, ignoreGone(err)
 }

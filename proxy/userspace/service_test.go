@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +13,9 @@ import (
 )
 
 // counted is a flow that counts how often it was cut.
-type counted struct{ cut int }
+type counted struct{ cut atomic.Int32 }
 
-func (c *counted) abort()       { c.cut++ }
+func (c *counted) abort()       { c.cut.Add(1) }
 func (c *counted) drains() bool { return true }
 
 func TestDraining(t *testing.T) {
@@ -35,7 +36,7 @@ func TestDraining(t *testing.T) {
 		require.False(t, ok, "it was dialed before it left the choice, and must not run")
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Zero(t, f.cut, "listed: it may go on")
+		require.Zero(t, f.cut.Load(), "listed: it may go on")
 
 		// Flapping: each time it comes back before the drain is over.
 		for range 5 {
@@ -45,15 +46,15 @@ func TestDraining(t *testing.T) {
 			time.Sleep(time.Hour)
 		}
 		synctest.Wait()
-		require.Zero(t, f.cut)
+		require.Zero(t, f.cut.Load())
 
 		s.update(nil, nil)
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		require.Zero(t, f.cut)
+		require.Zero(t, f.cut.Load())
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.Equal(t, 1, f.cut)
+		require.EqualValues(t, 1, f.cut.Load())
 		s.end(f, b)
 		require.Empty(t, s.flows)
 		require.NoError(t, d.Close())

@@ -95,7 +95,12 @@ func (r *Runtime) StreamPortForward(ctx context.Context, sandboxID string, port 
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(s.addr, uint16(port)).String())
-	if err != nil {
+	if ctx.Err() != nil {
+		if err == nil {
+			conn.Close()
+		}
+		return status.FromContextError(ctx.Err()).Err()
+	} else if err != nil {
 		return status.Errorf(codes.Unavailable, "forward to port %d of sandbox %s: %v", port, sandboxID, err)
 	}
 	stop := context.AfterFunc(ctx, func() {

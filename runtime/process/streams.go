@@ -223,16 +223,22 @@ func (s *supervisor) attach(conn *frameConn, q request) {
 
 // stream is the agent's side of a stream connection. It returns the command's exit code.
 func stream(ctx context.Context, dir string, first request, streams kruntime.Streams, cancel func()) (int, error) {
+	unreachable := func(err error) (int, error) {
+		if ctx.Err() != nil {
+			return 0, status.FromContextError(ctx.Err()).Err()
+		}
+		return 0, status.Errorf(codes.Unavailable, "reach the supervisor: %v", err)
+	}
 	raw, err := dial(ctx, dir)
 	if err != nil {
-		return 0, status.Errorf(codes.Unavailable, "reach the supervisor: %v", err)
+		return unreachable(err)
 	}
 	conn := newFrameConn(raw)
 	first.Protocol = protocolVersion
 	first.Stdin = streams.Stdin != nil
 	if err := conn.writeJSON(frameRequest, first); err != nil {
 		conn.close()
-		return 0, status.Errorf(codes.Unavailable, "reach the supervisor: %v", err)
+		return unreachable(err)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		conn.close()
