@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
@@ -59,7 +60,7 @@ func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
 		return nil, badRequest("create %s: resourceVersion may not be set on a new object, it is %q", c.kind, rv)
 	}
 	obj.SetNamespace(c.req.Namespace)
-	obj.SetUID(newUID())
+	obj.SetUID(uuid.NewUUID())
 	obj.SetCreationTimestamp(now())
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)

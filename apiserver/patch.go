@@ -11,6 +11,7 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
@@ -113,7 +114,7 @@ func (c *call) patcher() (patcher, error) {
 			return nil, err
 		}
 		return func(document []byte, sample any) ([]byte, error) {
-			out, err := strategicMerge(document, data, sample)
+			out, err := strategicpatch.StrategicMergePatch(document, data, sample)
 			if err != nil {
 				return nil, badRequest("strategic merge patch: %v", err)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -134,7 +135,7 @@ func TestPodRunsAndIsDeletedWithinItsGrace(t *testing.T) {
 		nodeObject := controllertest.WaitFor(n.cp, kind.Node, "", "n1", func(n *corev1.Node) bool { return len(n.Status.Conditions) > 0 })
 		require.Equal(t, "n1", nodeObject.Labels["kubernetes.io/hostname"])
 		require.Equal(t, "4", nodeObject.Status.Capacity.Cpu().String())
-		controllertest.WaitFor(n.cp, kind.Lease, "kube-node-lease", "n1", func(l *leaseOf) bool { return *l.Spec.HolderIdentity == "n1" })
+		controllertest.WaitFor(n.cp, kind.Lease, "kube-node-lease", "n1", func(l *coordinationv1.Lease) bool { return *l.Spec.HolderIdentity == "n1" })
 
 		began := time.Now()
 		controllertest.Delete(n.cp, kind.Pod, "default", "web")

@@ -20,7 +20,8 @@ type Config struct {
 	// NodeName is the name of the Node that the agent registers and whose pods it runs.
 	NodeName string
 
-	// Root is the directory that holds volumes and container logs; it is created with mode 0750. One agent at a time
+	// Root is the directory that holds volumes and container logs; it is created with mode 0755, so that containers of
+	// any user reach their volumes. One agent at a time
 	// may use it.
 	Root string
 

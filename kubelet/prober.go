@@ -94,11 +94,12 @@ func (p *prober) run(ctx context.Context) {
 			case <-timer.C:
 			}
 		}
+		asked := time.Now()
 		result := p.ask(ctx, next)
 		if ctx.Err() != nil {
 			return
 		}
-		next.due = time.Now().Add(next.period())
+		next.due = asked.Add(next.period())
 		if !result.OK {
 			p.unhealthy(next.kind, result)
 		}

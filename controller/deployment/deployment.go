@@ -297,7 +297,9 @@ func (r *reconciler) updateSet(ctx context.Context, rs *appsv1.ReplicaSet, chang
 	return out, r.seen(ctx, out)
 }
 
-func (r *reconciler) seen(ctx context.Context, rs *appsv1.ReplicaSet) error { return waitFor(ctx, r.sets, rs) }
+func (r *reconciler) seen(ctx context.Context, rs *appsv1.ReplicaSet) error {
+	return waitFor(ctx, r.sets, rs)
+}
 
 // waitFor waits until an informer shows a write.
 func waitFor[T kind.Instance](ctx context.Context, i *controller.Informer[T], written T) error {

@@ -110,7 +110,9 @@ func (s *scaling) available() (n int32) {
 }
 
 // available is how many replicas of a set are available and were not taken from it meanwhile: its status may be behind its spec.
-func available(rs *appsv1.ReplicaSet) int32 { return min(rs.Status.AvailableReplicas, replicas(rs.Spec.Replicas)) }
+func available(rs *appsv1.ReplicaSet) int32 {
+	return min(rs.Status.AvailableReplicas, replicas(rs.Spec.Replicas))
+}
 
 // takeUnhealthy takes replicas that are not available from old sets, as far as spare goes, and returns what is left of it.
 func (s *scaling) takeUnhealthy(spare int32) int32 {

@@ -126,10 +126,11 @@ func spawn(dir, name string, i isolation, lock *os.File) error {
 		return err
 	}
 	cmd := &exec.Cmd{
-		Path:        path,
-		Args:        []string{"keelson-supervisor", name},
-		Dir:         dir,
-		Env:         []string{supervisorEnv + "=" + dir, isolationEnv + "=" + string(level), "GOMAXPROCS=2", "GOTRACEBACK=all"},
+		Path: path,
+		Args: []string{"keelson-supervisor", name},
+		Dir:  dir,
+		Env: []string{supervisorEnv + "=" + dir, isolationEnv + "=" + string(level), "GOMAXPROCS=2", "GOTRACEBACK=all",
+			"GORACE=atexit_sleep_ms=0"}, // in a program built with -race: else each supervisor ends a second late
 		Stderr:      stderr,
 		ExtraFiles:  []*os.File{lock, w},
 		SysProcAttr: supervisorAttr(i),

@@ -1,0 +1,104 @@
+package garbage
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/keelson-dev/keelson/apiserver/kind"
+)
+
+// ownerState is what is known of an owner.
+type ownerState int
+
+const (
+	solid   ownerState = iota // it exists, or nothing can be said
+	waiting                   // it exists, and is being deleted after its dependents
+	absent                    // it does not exist
+)
+
+// action is what to do with an object that has owners.
+type action struct {
+	keep      []metav1.OwnerReference // with trim: the references that stay
+	trim      bool
+	remove    bool
+	policy    metav1.DeletionPropagation // with remove
+	unblock   bool                       // with remove: first let the owners not wait for it
+	dangling  int
+	lingering int
+}
+
+// decide says what to do with an object by the state of its owners. dependents are those of the object itself.
+func decide(obj kind.Instance, states []ownerState, dependents []kind.Instance) action {
+	var a action
+	for i, ref := range obj.GetOwnerReferences() {
+		switch states[i] {
+		case solid:
+			a.keep = append(a.keep, ref)
+		case waiting:
+			a.lingering++
+		case absent:
+			a.dangling++
+		}
+	}
+	switch {
+	case a.dangling+a.lingering == 0:
+		return action{keep: a.keep}
+	case len(a.keep) > 0:
+		a.trim = true
+	case a.lingering > 0 && len(dependents) > 0:
+		// Two objects that own one another, and wait for one another, would wait for ever.
+		a.unblock = slices.ContainsFunc(dependents, deletingDependents) && slices.ContainsFunc(obj.GetOwnerReferences(), blocks)
+		a.remove, a.policy = true, metav1.DeletePropagationForeground
+	default:
+		a.remove, a.policy = true, policyOf(obj)
+	}
+	return a
+}
+
+// policyOf is what an object says itself about its dependents.
+func policyOf(obj kind.Instance) metav1.DeletionPropagation {
+	switch {
+	case slices.Contains(obj.GetFinalizers(), metav1.FinalizerOrphanDependents):
+		return metav1.DeletePropagationOrphan
+	case slices.Contains(obj.GetFinalizers(), metav1.FinalizerDeleteDependents):
+		return metav1.DeletePropagationForeground
+	}
+	return metav1.DeletePropagationBackground
+}
+
+func blocks(ref metav1.OwnerReference) bool {
+	return ref.BlockOwnerDeletion != nil && *ref.BlockOwnerDeletion
+}
+
+// deletingDependents reports whether an object is being deleted in the foreground.
+func deletingDependents(obj kind.Instance) bool {
+	return obj.GetDeletionTimestamp() != nil && slices.Contains(obj.GetFinalizers(), metav1.FinalizerDeleteDependents)
+}
+
+func orphaning(obj kind.Instance) bool {
+	return obj.GetDeletionTimestamp() != nil && slices.Contains(obj.GetFinalizers(), metav1.FinalizerOrphanDependents)
+}
+
+// holds reports whether a dependent keeps its owner, which is deleted in the foreground, from going.
+func holds(dependent kind.Instance, owner types.UID) bool {
+	return slices.ContainsFunc(dependent.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == owner && blocks(ref) })
+}
+
+func without(refs []metav1.OwnerReference, owner types.UID) []metav1.OwnerReference {
+	out := []metav1.OwnerReference{}
+	for _, ref := range refs {
+		if ref.UID != owner {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// sameOwners compares what matters of two lists of references.
+func sameOwners(a, b []metav1.OwnerReference) bool {
+	return slices.EqualFunc(a, b, func(x, y metav1.OwnerReference) bool {
+		return x.UID == y.UID && x.Name == y.Name && x.Kind == y.Kind && x.APIVersion == y.APIVersion && blocks(x) == blocks(y)
+	})
+}
