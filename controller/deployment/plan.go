@@ -77,7 +77,7 @@ func (s *scaling) recreate(oldPods int) {
 func (s *scaling) rolling() {
 	desired := replicas(s.d.Spec.Replicas)
 	now := s.want[s.present.Name]
-	switch room := desired + maxSurge(s.d) - s.total(); {
+	switch room := desired + maxSurge(s.d) - s.occupied(); {
 	case now > desired:
 		s.want[s.present.Name] = desired
 	case now < desired && room > 0:
@@ -92,6 +92,20 @@ func (s *scaling) rolling() {
 	spare := s.specTotal() - minAvailable - presentUnavailable
 	spare = s.takeUnhealthy(spare)
 	s.takeAvailable(min(spare, s.available()-minAvailable))
+}
+
+// occupied is how many pods there may be: a set that was scaled down counts with what it still has and, until its controller has
+// seen the change, with all that could be, so that nothing is added. Upstream counts only what sets ask for, and goes beyond
+// the surge for a moment.
+func (s *scaling) occupied() int32 {
+	var n int32
+	for _, rs := range s.all() {
+		if rs != s.present && rs.Status.ObservedGeneration < rs.Generation {
+			return math.MaxInt32
+		}
+		n += max(replicas(rs.Spec.Replicas), rs.Status.Replicas)
+	}
+	return n
 }
 
 // specTotal is what the sets ask for at present, before this plan.
