@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	goruntime "runtime"
-	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -89,9 +88,6 @@ type Config struct {
 	// next Run to adopt. Without DataDir pods are stopped in any case: nobody could find them again.
 	StopPods bool
 
-	// StopWait bounds what Run waits for after ctx has ended, beside the pods' grace periods. 0 means 5 s.
-	StopWait time.Duration
-
 	// Logger is where all parts report; nil means nowhere.
 	Logger *zap.Logger
 }
@@ -122,12 +118,6 @@ type ProxyConfig struct {
 func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
-	}
-	if c.StopWait == 0 {
-		c.StopWait = 5 * time.Second
-	}
-	if c.StopWait < 0 {
-		return fmt.Errorf("keelson: StopWait: %s, want a positive duration", c.StopWait)
 	}
 	for field, address := range map[string]string{"Listen": c.Listen, "DNS": c.DNS} {
 		if address == "" {

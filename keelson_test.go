@@ -101,7 +101,6 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	for want, cfg := range map[string]keelson.Config{
 		"Listen":   {Listen: "nonsense"},
 		"DNS":      {DNS: "nonsense"},
-		"StopWait": {StopWait: -1},
 		"Without":  {Without: 1 << 10},
 		"Nodes[0]": {Nodes: []keelson.NodeConfig{{}}},
 		"Nodes[1]": {Nodes: []keelson.NodeConfig{{Name: "a"}, {Name: "a"}}},

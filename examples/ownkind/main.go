@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,7 +37,7 @@ type FleetStatus struct {
 	Running int `json:"running"`
 }
 
-// Fleet is the kind's Go type; fleets is the kind, which kubectl can list.
+// Fleet is the kind's Go type.
 type Fleet = kind.Object[FleetSpec, FleetStatus]
 
 func newFleets() kind.Type[*Fleet] {
@@ -74,12 +75,13 @@ func addReconciler(m *controller.Manager) error {
 		running := 0
 		for i := range f.Spec.Servers {
 			name := fmt.Sprintf("%s-%d", f.Name, i)
-			if p, ok := pods.Get(f.Namespace, name); !ok {
+			p, ok := pods.Get(f.Namespace, name)
+			if ok && p.Status.Phase == corev1.PodRunning {
+				running++
+			} else if !ok {
 				if _, err := client.For(m.Client(), kind.Pod).Create(ctx, server(f, name)); err != nil {
 					return controller.Result{}, err
 				}
-			} else if p.Status.Phase == corev1.PodRunning {
-				running++
 			}
 		}
 		for i := f.Spec.Servers; ; i++ { // what is too many
@@ -91,10 +93,7 @@ func addReconciler(m *controller.Manager) error {
 				return controller.Result{}, err
 			}
 		}
-		_, err := client.For(m.Client(), fleets).MutateStatus(ctx, f.Namespace, f.Name, func(f *Fleet) error {
-			f.Status.Running = running
-			return nil
-		})
+		_, err := client.For(m.Client(), fleets).MutateStatus(ctx, f.Namespace, f.Name, func(f *Fleet) error { f.Status.Running = running; return nil })
 		return controller.Result{}, err
 	}), controller.Config{}, controller.For(fleets), controller.Owns(kind.Pod, fleets))
 	return err
@@ -142,10 +141,7 @@ func demonstrate(ctx context.Context, cluster *keelson.Cluster) {
 	if err == nil {
 		_, err = client.Apply(ctx, cluster.Client(), cluster.Kinds(), []byte(fleet))
 	}
-	if err == nil {
-		err = kubeconfig.Write("fleet.kubeconfig")
-	}
-	if err != nil {
+	if err = errors.Join(err, kubeconfig.Write("fleet.kubeconfig")); err != nil {
 		fmt.Fprintln(os.Stderr, "ownkind:", err)
 		return
 	}
