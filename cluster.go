@@ -27,6 +27,7 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/apiserver/nodeproxy"
 	"github.com/keelson-dev/keelson/internal/memnet"
+	"github.com/keelson-dev/keelson/proxy/dns"
 	"github.com/keelson-dev/keelson/scheduler"
 	"github.com/keelson-dev/keelson/store"
 )
@@ -62,7 +63,7 @@ type plane struct {
 	network     *network     // nil without the embedded network
 	listener    net.Listener // nil without Listen
 	scheduler   *scheduler.Scheduler
-	dns         net.Addr // nil without DNS
+	dns         *dns.Server // nil without DNS
 }
 
 // New checks a configuration and makes a cluster of it. It starts nothing; the error names the field that is wrong.
@@ -134,14 +135,28 @@ func (c *Cluster) URL() string {
 	return "https://" + reachable(c.plane.listener.Addr())
 }
 
-// DNSAddr is the name server's address, once the cluster is ready; nil when there is none.
-func (c *Cluster) DNSAddr() net.Addr {
-	select {
-	case <-c.ready:
-		return c.plane.dns
-	default:
-		return nil
+// DNSAddr is the name server's address. It waits until the server listens, and returns ctx's error, or ErrStopped when Run ended before.
+func (c *Cluster) DNSAddr(ctx context.Context) (netip.AddrPort, error) {
+	if err := c.Ready(ctx); err != nil {
+		return netip.AddrPort{}, err
 	}
+	if c.plane.dns == nil {
+		return netip.AddrPort{}, errors.New("keelson: the cluster has no name server; set Config.DNS")
+	}
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // the server may never come to listen
+		select {
+		case <-c.stopped:
+			cancel()
+		case <-waiting.Done():
+		}
+	}()
+	addr, err := c.plane.dns.Addr(waiting)
+	if err != nil && ctx.Err() == nil {
+		err = ErrStopped
+	}
+	return addr, err
 }
 
 // reachable turns a listening address into one to dial: all addresses become loopback.

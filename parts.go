@@ -62,6 +62,7 @@ func (c *Cluster) newParts() (*parts, error) {
 		if p.dns, err = dns.New(c.as("dns"), dns.Config{Addr: c.cfg.DNS, Logger: c.log.Named("dns")}); err != nil {
 			return p, err
 		}
+		c.plane.dns = p.dns
 	}
 	for _, cfg := range c.cfg.Nodes {
 		n, err := c.newNode(c.plane.server.Client(nodeUser(cfg.Name)), cfg)

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"io"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -43,7 +45,7 @@ type Request struct {
 	Name        string     // empty for list, watch, create (there the object carries it) and deletecollection
 
 	// Object is what create and update write. For scale it is an *autoscaling/v1.Scale, for a pod's binding a
-	// *core/v1.Binding; see AsInstance. The server copies it.
+	// *core/v1.Binding. The server copies it.
 	Object kind.Instance
 
 	PatchType types.PatchType // for patch
@@ -116,27 +118,18 @@ type View struct {
 	Watcher  Watcher
 }
 
+// pageSize is how many objects Open asks for at a time.
+const pageSize = 500
+
 // Open gives a snapshot of what req (a list) selects and a watcher that continues it. A client that is a Viewer
-// answers from its cache; from any other it is a list and a watch.
+// answers from its cache; from any other it is a list, in pages, and a watch.
 func Open(ctx context.Context, c Client, req *Request) (*View, error) {
 	if v, ok := c.(Viewer); ok {
 		return v.View(ctx, req)
 	}
-	list := *req
-	list.Verb = List
-	list.List.Limit = 500
-	var view View
-	for {
-		resp, err := c.Do(ctx, &list)
-		if err != nil {
-			return nil, err
-		}
-		view.Items = append(view.Items, resp.Items...)
-		view.Revision = resp.Revision
-		if resp.Continue == "" {
-			break
-		}
-		list.List.Continue = resp.Continue
+	view, err := listAll(ctx, c, req, pageSize)
+	if err != nil {
+		return nil, err
 	}
 	watch := *req
 	watch.Verb = Watch
@@ -144,12 +137,36 @@ func Open(ctx context.Context, c Client, req *Request) (*View, error) {
 	watch.List.ResourceVersion = FormatRevision(view.Revision)
 	watch.List.ResourceVersionMatch = ""
 	watch.List.AllowWatchBookmarks = true
-	w, err := c.Watch(ctx, &watch)
-	if err != nil {
+	if view.Watcher, err = c.Watch(ctx, &watch); err != nil {
 		return nil, err
 	}
-	view.Watcher = w
-	return &view, nil
+	return view, nil
+}
+
+// listAll reads all pages of a list. When the history that a later page needs is compacted meanwhile, it starts over
+// with one page that holds everything: a list that is slower than compaction would otherwise never end.
+func listAll(ctx context.Context, c Client, req *Request, limit int64) (*View, error) {
+	list := *req
+	list.Verb = List
+	list.List.Limit, list.List.Continue = limit, ""
+	var view View
+	for {
+		resp, err := c.Do(ctx, &list)
+		if list.List.Continue != "" && apierrors.IsResourceExpired(err) {
+			return listAll(ctx, c, req, 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+		view.Items = append(view.Items, resp.Items...)
+		view.Revision = resp.Revision
+		if resp.Continue == "" {
+			return &view, nil
+		}
+		// The token names the revision; a server refuses another one beside it.
+		list.List.Continue = resp.Continue
+		list.List.ResourceVersion, list.List.ResourceVersionMatch = "", ""
+	}
 }
 
 // Streamer is implemented by clients that reach into running containers.
@@ -168,3 +185,8 @@ type Streams struct {
 
 // ExitError says that a command in a container ended with a non-zero code.
 type ExitError struct{ Code int }
+
+// Error says the code.
+func (e *ExitError) Error() string {
+	return "the command in the container ended with exit code " + strconv.Itoa(e.Code)
+}

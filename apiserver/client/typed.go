@@ -3,92 +3,16 @@ package client
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
-
-// Error makes an ExitError an error.
-func (e *ExitError) Error() string {
-	return "the command in the container ended with exit code " + strconv.Itoa(e.Code)
-}
-
-// FormatRevision is a revision as metadata.resourceVersion writes it.
-func FormatRevision(revision int64) string { return strconv.FormatInt(revision, 10) }
-
-// ParseRevision reads metadata.resourceVersion; empty is 0.
-func ParseRevision(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || s != FormatRevision(n) {
-		return 0, fmt.Errorf("resource version %q: want a decimal number without leading zeros", s)
-	}
-	return n, nil
-}
-
-// Option changes one request.
-type Option func(*Request)
-
-// InNamespace restricts a list, watch or collection to a namespace.
-func InNamespace(namespace string) Option { return func(r *Request) { r.Namespace = namespace } }
-
-// Labels selects by labels.
-func Labels(s labels.Selector) Option {
-	return func(r *Request) { r.List.LabelSelector = s.String() }
-}
-
-// Fields selects by fields, such as spec.nodeName.
-func Fields(s fields.Selector) Option {
-	return func(r *Request) { r.List.FieldSelector = s.String() }
-}
-
-// Limit asks for pages of n objects.
-func Limit(n int64) Option { return func(r *Request) { r.List.Limit = n } }
-
-// Continue asks for the page that a token from the previous one names.
-func Continue(token string) Option { return func(r *Request) { r.List.Continue = token } }
-
-// FromRevision starts a watch after a revision.
-func FromRevision(revision int64) Option {
-	return func(r *Request) { r.List.ResourceVersion = FormatRevision(revision) }
-}
-
-// DryRun runs a write without storing it.
-func DryRun() Option { return func(r *Request) { r.DryRun = true } }
-
-// ManagedBy names the field manager of a write.
-func ManagedBy(manager string) Option { return func(r *Request) { r.FieldManager = manager } }
-
-// GracePeriod sets how many seconds a deletion waits; 0 deletes at once.
-func GracePeriod(seconds int64) Option {
-	return func(r *Request) { r.Delete.GracePeriodSeconds = &seconds }
-}
-
-// Propagation says what happens to the dependents of a deleted object.
-func Propagation(p metav1.DeletionPropagation) Option {
-	return func(r *Request) { r.Delete.PropagationPolicy = &p }
-}
-
-// IfUID deletes only the object with this uid.
-func IfUID(uid types.UID) Option {
-	return func(r *Request) {
-		if r.Delete.Preconditions == nil {
-			r.Delete.Preconditions = &metav1.Preconditions{}
-		}
-		r.Delete.Preconditions.UID = &uid
-	}
-}
 
 // Typed is a client for one kind.
 type Typed[T kind.Instance] struct {
@@ -149,7 +73,7 @@ func (t Typed[T]) List(ctx context.Context, opts ...Option) (Page[T], error) {
 	return page, nil
 }
 
-// Watch follows changes, from now unless FromRevision is given.
+// Watch follows changes, after the present state, which comes first as Added events, or from FromRevision.
 func (t Typed[T]) Watch(ctx context.Context, opts ...Option) (Watcher, error) {
 	return t.client.Watch(ctx, t.request(Watch, "", "", opts))
 }

@@ -27,8 +27,8 @@ type Strategy struct {
 	// Warnings are sentences for the user about an object that is valid but probably not what they want.
 	Warnings func(obj, old Instance) []string
 
-	// Status says that the kind has a status subresource: then a write to the object leaves Status alone, and a
-	// write to /status changes only Status, labels and annotations excepted.
+	// Status says that the kind has a status subresource: then creating an object clears its Status, a write to the
+	// object leaves Status alone, and a write to /status changes only Status, labels and annotations excepted.
 	Status bool
 
 	// Scale makes the scale subresource; nil means there is none.

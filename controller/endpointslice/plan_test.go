@@ -84,10 +84,13 @@ func TestGroups(t *testing.T) {
 	a, b, ended, bare := pod(1, 80, "True"), pod(2, 8080, "True"), pod(3, 80, "True"), pod(4, 80, "True")
 	ended.Status.Phase = corev1.PodSucceeded
 	bare.Status.PodIP = ""
-	gs := groups(svc, []*corev1.Pod{a, b, ended, bare}, zone)
+	failed := pod(5, 80, "True")
+	failed.Status.Phase = corev1.PodFailed
+	gs := groups(svc, []*corev1.Pod{a, b, ended, bare, failed}, zone)
 	require.Len(t, gs, 2, "one for each number of the named port")
 	require.EqualValues(t, 8080, *gs[0].ports[0].Port)
 	require.EqualValues(t, 80, *gs[1].ports[0].Port)
+	require.Len(t, gs[1].endpoints, 1, "neither ended ones nor one without address")
 
 	a.Status.PodIPs = []corev1.PodIP{{IP: a.Status.PodIP}, {IP: "fd00::1"}}
 	svc.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol, corev1.IPv4Protocol}

@@ -58,25 +58,12 @@ func (w *watched) collect(ctx context.Context, seen kind.Instance) error {
 			return err
 		}
 	}
-	var dependents []kind.Instance
-	for _, d := range w.collector.dependents(obj.GetUID()) {
-		dependents = append(dependents, d.obj)
-	}
-	a := decide(obj, states, dependents)
+	a := decide(obj, states, len(w.collector.dependents(obj.GetUID())) > 0)
 	switch {
 	case a.trim:
 		return w.setOwners(ctx, obj, a.keep)
 	case !a.remove:
 		return nil
-	}
-	if a.unblock {
-		refs := slices.Clone(obj.GetOwnerReferences())
-		for i := range refs {
-			refs[i].BlockOwnerDeletion = new(bool)
-		}
-		if obj, err = w.patch(ctx, obj, map[string]any{"ownerReferences": refs}); err != nil {
-			return err
-		}
 	}
 	w.collector.logger.Debug("delete", zap.Stringer("kind", w.kind), zap.Stringer("key", controller.KeyOf(obj)), zap.String("propagation", string(a.policy)))
 	return w.typed().Delete(ctx, obj.GetNamespace(), obj.GetName(), client.IfUID(obj.GetUID()), ifRevision(obj.GetResourceVersion()), client.Propagation(a.policy))
@@ -145,13 +132,44 @@ func (w *watched) deleteDependents(ctx context.Context, obj kind.Instance) error
 	}
 	held := false
 	for _, d := range w.collector.dependents(obj.GetUID()) {
-		held = held || holds(d.obj, obj.GetUID())
-		d.kind.controller.Enqueue(controller.KeyOf(d.obj))
+		held = held || holds(d.obj, obj.GetUID()) && !w.collector.circle(obj, d.obj)
+		if d.obj.GetDeletionTimestamp() == nil {
+			d.kind.controller.Enqueue(controller.KeyOf(d.obj))
+		}
 	}
 	if held {
 		return nil // the last of them wakes this one
 	}
 	return w.removeFinalizer(ctx, obj, metav1.FinalizerDeleteDependents)
+}
+
+// circle reports whether obj waits for a dependent that itself waits for obj, perhaps through others. Then neither may wait.
+func (c *collector) circle(obj, dependent kind.Instance) bool {
+	if !deletingDependents(dependent) {
+		return false
+	}
+	seen := map[types.UID]bool{}
+	for todo := []kind.Instance{obj}; len(todo) > 0; {
+		now := todo[0]
+		todo = todo[1:]
+		if now.GetUID() == dependent.GetUID() {
+			return true
+		}
+		if seen[now.GetUID()] {
+			continue
+		}
+		seen[now.GetUID()] = true
+		for _, ref := range now.GetOwnerReferences() {
+			w, key, ok := c.find(ref, now.GetNamespace())
+			if !ok {
+				continue
+			}
+			if owner, ok := w.objects.Get(key.Namespace, key.Name); ok && owner.GetUID() == ref.UID && deletingDependents(owner) {
+				todo = append(todo, owner)
+			}
+		}
+	}
+	return false
 }
 
 // orphan removes the references to an object, and then lets it go.
@@ -180,23 +198,22 @@ func (w *watched) removeFinalizer(ctx context.Context, seen kind.Instance, final
 	if err != nil || obj.GetUID() != seen.GetUID() || !slices.Contains(obj.GetFinalizers(), finalizer) {
 		return err
 	}
-	_, err = w.patch(ctx, obj, map[string]any{
+	return w.patch(ctx, obj, map[string]any{
 		"finalizers": slices.DeleteFunc(slices.Clone(obj.GetFinalizers()), func(f string) bool { return f == finalizer }),
 	})
-	return err
 }
 
 func (w *watched) setOwners(ctx context.Context, obj kind.Instance, refs []metav1.OwnerReference) error {
-	_, err := w.patch(ctx, obj, map[string]any{"ownerReferences": refs})
-	return err
+	return w.patch(ctx, obj, map[string]any{"ownerReferences": refs})
 }
 
 // patch changes the metadata of an object that is still as given.
-func (w *watched) patch(ctx context.Context, obj kind.Instance, metadata map[string]any) (kind.Instance, error) {
+func (w *watched) patch(ctx context.Context, obj kind.Instance, metadata map[string]any) error {
 	metadata["uid"], metadata["resourceVersion"] = obj.GetUID(), obj.GetResourceVersion()
 	data, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return w.typed().Patch(ctx, obj.GetNamespace(), obj.GetName(), types.MergePatchType, data)
+	_, err = w.typed().Patch(ctx, obj.GetNamespace(), obj.GetName(), types.MergePatchType, data)
+	return err
 }

@@ -150,17 +150,71 @@ func TestReferences(t *testing.T) {
 	require.Empty(t, controllertest.List[*fleet](cp, fleets, "default"))
 }
 
+// TestCircle has objects that own one another, and are deleted in the foreground: they must not wait for one another for ever.
 func TestCircle(t *testing.T) {
-	cp := start(t)
-	cp.Start()
-	a := add(cp, "a")
-	b := add(cp, "b", refTo(a))
-	controllertest.Mutate(cp, kind.ConfigMap, "default", "a", func(c *corev1.ConfigMap) { c.OwnerReferences = []metav1.OwnerReference{refTo(b)} })
-	cp.Idle()
-	require.Equal(t, []string{"a", "b"}, left(cp))
-	controllertest.Delete(cp, kind.ConfigMap, "default", "a", client.Propagation("Foreground"))
-	cp.Idle()
-	require.Empty(t, left(cp))
+	for size := range 4 {
+		for _, deleted := range []int{1, size + 1} { // one of them, or all
+			cp := start(t)
+			names := []string{}
+			var last *corev1.ConfigMap
+			for n := range size + 1 {
+				name := fmt.Sprint("object-", n)
+				names = append(names, name)
+				if last == nil {
+					last = add(cp, name)
+				} else {
+					last = add(cp, name, refTo(last))
+				}
+			}
+			controllertest.Mutate(cp, kind.ConfigMap, "default", names[0], func(c *corev1.ConfigMap) { c.OwnerReferences = []metav1.OwnerReference{refTo(last)} })
+			if deleted == 1 {
+				cp.Start()
+				cp.Idle()
+				require.Equal(t, names, left(cp))
+			}
+			for _, name := range names[:deleted] {
+				controllertest.Delete(cp, kind.ConfigMap, "default", name, client.Propagation("Foreground"))
+			}
+			if deleted > 1 {
+				cp.Start()
+			}
+			cp.Idle()
+			require.Empty(t, left(cp), "%d of %d deleted", deleted, size+1)
+		}
+	}
+}
+
+// TestLateView deletes an owner while the view of its dependents is behind: it must not go before they have been dealt with.
+func TestLateView(t *testing.T) {
+	for _, policy := range []metav1.DeletionPropagation{"Foreground", "Orphan"} {
+		synctest.Test(t, func(t *testing.T) {
+			cp := start(t)
+			cp.Start()
+			f := fleets.New()
+			f.Name = "owner"
+			owner := controllertest.Create(cp, fleets, f)
+			cp.Idle()
+			k := kind.ConfigMap.Kind()
+			watches := cp.Faults.Inject(controllertest.Fault{Verb: client.Watch, Kind: k, Err: errors.New("no route")})
+			lists := cp.Faults.Inject(controllertest.Fault{Verb: client.List, Kind: k, Err: errors.New("no route")})
+			cp.Faults.EndWatches(errors.New("broken"))
+			add(cp, "dependent", metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "Fleet", Name: "owner", UID: owner.UID, BlockOwnerDeletion: new(true)})
+			controllertest.Delete(cp, fleets, "default", "owner", client.Propagation(policy))
+			<-time.After(5 * time.Minute)
+			require.True(t, controllertest.Exists(cp, fleets, "default", "owner"), policy)
+			require.Positive(t, watches.Hits()+lists.Hits())
+			watches.Stop()
+			lists.Stop()
+			<-time.After(5 * time.Minute)
+			cp.Idle()
+			require.False(t, controllertest.Exists(cp, fleets, "default", "owner"))
+			if policy == "Foreground" {
+				require.Empty(t, left(cp))
+				return
+			}
+			require.Empty(t, controllertest.Get(cp, kind.ConfigMap, "default", "dependent").OwnerReferences)
+		})
+	}
 }
 
 // TestAgainstModel makes random forests of objects with one or two owners, deletes some while requests fail, and compares what is left with

@@ -18,43 +18,31 @@ const (
 	absent                    // it does not exist
 )
 
-// action is what to do with an object that has owners.
+// action is what to do with an object that has owners; at most one of trim and remove.
 type action struct {
-	keep      []metav1.OwnerReference // with trim: the references that stay
-	trim      bool
-	remove    bool
-	policy    metav1.DeletionPropagation // with remove
-	unblock   bool                       // with remove: first let the owners not wait for it
-	dangling  int
-	lingering int
+	trim   bool
+	keep   []metav1.OwnerReference // with trim: the references that stay
+	remove bool
+	policy metav1.DeletionPropagation // with remove
 }
 
-// decide says what to do with an object by the state of its owners. dependents are those of the object itself.
-func decide(obj kind.Instance, states []ownerState, dependents []kind.Instance) action {
-	var a action
+// decide says what to do with an object by the states of its owners, and whether it has dependents itself.
+func decide(obj kind.Instance, states []ownerState, dependents bool) action {
+	var keep []metav1.OwnerReference
 	for i, ref := range obj.GetOwnerReferences() {
-		switch states[i] {
-		case solid:
-			a.keep = append(a.keep, ref)
-		case waiting:
-			a.lingering++
-		case absent:
-			a.dangling++
+		if states[i] == solid {
+			keep = append(keep, ref)
 		}
 	}
 	switch {
-	case a.dangling+a.lingering == 0:
-		return action{keep: a.keep}
-	case len(a.keep) > 0:
-		a.trim = true
-	case a.lingering > 0 && len(dependents) > 0:
-		// Two objects that own one another, and wait for one another, would wait for ever.
-		a.unblock = slices.ContainsFunc(dependents, deletingDependents) && slices.ContainsFunc(obj.GetOwnerReferences(), blocks)
-		a.remove, a.policy = true, metav1.DeletePropagationForeground
-	default:
-		a.remove, a.policy = true, policyOf(obj)
+	case len(keep) == len(states):
+		return action{}
+	case len(keep) > 0:
+		return action{trim: true, keep: keep}
+	case dependents && slices.Contains(states, waiting):
+		return action{remove: true, policy: metav1.DeletePropagationForeground}
 	}
-	return a
+	return action{remove: true, policy: policyOf(obj)}
 }
 
 // policyOf is what an object says itself about its dependents.

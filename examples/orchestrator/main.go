@@ -124,8 +124,15 @@ func announce(ctx context.Context, cluster *keelson.Cluster, o options) error {
 		return err
 	}
 	fmt.Printf("the API is at %s\n", cluster.URL())
-	if a := cluster.DNSAddr(); a != nil {
-		fmt.Printf("names are served at %s\n", a)
+	if o.dns != "" {
+		addr, err := cluster.DNSAddr(ctx)
+		if errors.Is(err, keelson.ErrStopped) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Printf("names are served at %s\n", addr)
 	}
 	if o.kubeconfig == "" {
 		return nil
