@@ -220,7 +220,8 @@ func TestPassingThrough(t *testing.T) {
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sub := strings.TrimPrefix(r.URL.Path, "/")
 		if err := p.ServeHTTP(w, r, "x", "p", sub); err != nil {
-			http.Error(w, err.Error(), int(apierrors.APIStatus(err.(*apierrors.StatusError)).Status().Code))
+			status := err.(*apierrors.StatusError).Status()
+			http.Error(w, string(status.Reason)+" "+status.Message, int(status.Code))
 		}
 	}))
 	defer front.Close()
@@ -238,6 +239,9 @@ func TestPassingThrough(t *testing.T) {
 	code, body := get("/log?container=c&follow=true&pretty=1")
 	require.Equal(t, 200, code)
 	require.Equal(t, `/containerLogs/x/p/c?follow=true auth=""`, body, "the client's credentials must not reach the agent")
+	code, body = get("/log?tailLines=13")
+	require.Equal(t, 404, code)
+	require.Equal(t, "NotFound no such container\n", body, "what an agent says in plain text becomes a status")
 	code, body = get("/attach?stdout=1")
 	require.Equal(t, 200, code)
 	require.Contains(t, body, "/attach/x/p/c?output=1")

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/client/stream"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
@@ -92,7 +93,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, namespace, pod
 			pr.Out.Header.Del("Authorization") // the client's credentials are none of the node agent's business
 			pr.Out.Header.Del("Cookie")
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, proxyErr error) { err = p.unreachable(t, proxyErr) },
+		ModifyResponse: func(resp *http.Response) error {
+			if resp.StatusCode >= http.StatusBadRequest {
+				return stream.StatusError(resp) // agents speak in plain text, which clients of the API would not show
+			}
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, proxyErr error) {
+			if err = proxyErr; !errors.As(proxyErr, new(apierrors.APIStatus)) {
+				err = p.unreachable(t, proxyErr)
+			}
+		},
 	}
 	rp.ServeHTTP(w, r)
 	return err

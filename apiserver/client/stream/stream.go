@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -209,7 +210,7 @@ func StatusError(resp *http.Response) error {
 	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-		Status:   metav1.StatusFailure, Code: int32(resp.StatusCode), Reason: reasonOf(resp.StatusCode), Message: string(body),
+		Status:   metav1.StatusFailure, Code: int32(resp.StatusCode), Reason: reasonOf(resp.StatusCode), Message: strings.TrimSpace(string(body)),
 	}}
 }
 
