@@ -84,8 +84,8 @@ func New(cfg Config) (*Cluster, error) {
 // Kinds are the kinds that the cluster serves, for client.Apply.
 func (c *Cluster) Kinds() *kind.Set { return c.kinds }
 
-// Ready waits until the cluster answers requests: the store is open, the API server serves, and the objects that every cluster has
-// are there. It returns ctx's error, or ErrStopped when Run ended before.
+// Ready waits until the cluster answers requests: the store is open, the API server serves, and the objects that
+// every cluster has are there. It returns ctx's error, or ErrStopped when Run ended before.
 func (c *Cluster) Ready(ctx context.Context) error {
 	select {
 	case <-c.stopped:
@@ -135,7 +135,8 @@ func (c *Cluster) URL() string {
 	return "https://" + reachable(c.plane.listener.Addr())
 }
 
-// DNSAddr is the name server's address. It waits until the server listens, and returns ctx's error, or ErrStopped when Run ended before.
+// DNSAddr is the name server's address. It waits until the server listens, and returns ctx's error, or ErrStopped
+// when Run ended before.
 func (c *Cluster) DNSAddr(ctx context.Context) (netip.AddrPort, error) {
 	if err := c.Ready(ctx); err != nil {
 		return netip.AddrPort{}, err

@@ -27,8 +27,8 @@ type credentials struct {
 	admin  *pki.Pair       // for the kubeconfig
 }
 
-// newCredentials loads the authority of dir, or makes one and keeps it there; dir nil keeps nothing. Everything but the authority
-// and the administrator's certificate is issued anew at each start: nobody else holds it.
+// newCredentials loads the authority of dir, or makes one and keeps it there; dir nil keeps nothing. Everything but
+// the authority and the administrator's certificate is issued anew at each start: nobody else holds it.
 func newCredentials(dir *os.Root, hosts []string) (*credentials, error) {
 	c := &credentials{}
 	var err error

@@ -26,8 +26,8 @@ import (
 	"github.com/keelson-dev/keelson/runtime/process"
 )
 
-// Node is a node agent with its runtime and the server through which the API server reaches its containers. Make one with
-// Cluster.NewNode, Run it, and Close it.
+// Node is a node agent with its runtime and the server through which the API server reaches its containers. Make one
+// with Cluster.NewNode, Run it, and Close it.
 type Node struct {
 	name     string
 	kubelet  *kubelet.Kubelet
@@ -39,8 +39,9 @@ type Node struct {
 }
 
 // NewNode makes a node that lives on its own: it talks to the cluster over HTTPS with a certificate of its own if the
-// cluster listens, so that it outlives a restart of the control plane, and in the process otherwise. It waits until the cluster is
-// ready. The node's directory belongs to the cluster's DataDir; one process at a time may run a node of a name.
+// cluster listens, so that it outlives a restart of the control plane, and in the process otherwise. It waits until
+// the cluster is ready. The node's directory belongs to the cluster's DataDir; one process at a time may run a node
+// of a name.
 func (c *Cluster) NewNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("keelson: NewNode: %w", err)
@@ -170,7 +171,8 @@ func (n *Node) Name() string { return n.name }
 // Runtime is what runs the node's pods.
 func (n *Node) Runtime() kruntime.Runtime { return n.runtime }
 
-// Run runs the agent and its server until ctx ends. The node's pods stay. It returns nil then, or the error of the part that failed first.
+// Run runs the agent and its server until ctx ends. The node's pods stay. It returns nil then, or the error of the
+// part that failed first.
 func (n *Node) Run(ctx context.Context) error {
 	g := newGroup(ctx)
 	server := &http.Server{Handler: n.kubelet.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(n.log.Named("http"))}
@@ -204,7 +206,8 @@ func (n *Node) StopPods(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close releases what the node holds. Its pods stay, except those that the process runtime had to supervise in this process.
+// Close releases what the node holds. Its pods stay, except those that the process runtime had to supervise in this
+// process.
 func (n *Node) Close() error {
 	var errs []error
 	if n.listener != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
-// Owned finds the objects of a kind by the owner that controls them, through an index of the shared informer. Make it with [OwnedIn]
-// before the informer runs.
+// Owned finds the objects of a kind by the owner that controls them, through an index of the shared informer. Make it
+// with [OwnedIn] before the informer runs.
 type Owned[T kind.Instance] struct{ informer *Informer[T] }
 
 const ownerIndex = "controller/owner"

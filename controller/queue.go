@@ -136,7 +136,8 @@ func (q *Queue[K]) delayLocked(key K, delay time.Duration, retry bool) {
 	}
 }
 
-// AddRateLimited makes a key ready after its back-off, which doubles with every call until Forget. It returns the delay.
+// AddRateLimited makes a key ready after its back-off, which doubles with every call until Forget. It returns the
+// delay.
 func (q *Queue[K]) AddRateLimited(key K) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -155,7 +155,8 @@ func (m *naiveQueue) pass(d time.Duration) {
 	}
 }
 
-// FuzzQueue compares a Queue with the naive one. Each byte is an operation: 3 bits what, 2 bits which key, 3 bits how long.
+// FuzzQueue compares a Queue with the naive one. Each byte is an operation: 3 bits what, 2 bits which key, 3 bits how
+// long.
 func FuzzQueue(f *testing.F) {
 	f.Add([]byte{0x00, 0x20, 0x41, 0x82, 0xa3, 0xc0, 0xe0, 0x47, 0xff, 0x20, 0x00, 0x60})
 	f.Add([]byte{0x47, 0x41, 0xe2, 0xa0, 0x00, 0xc0, 0xa0})             // a delay that is shortened, a key that runs again

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -390,6 +391,29 @@ func TestAStatusThatSomebodyOverwroteIsCorrected(t *testing.T) {
 			}
 		})
 		n.wait("web", ready)
+	})
+}
+
+// TestANodeThatWasDeclaredLostSaysThatItIsBack is what follows a partition: the control plane has set the conditions to
+// Unknown, and the agent, which never stopped, takes that back with its next heartbeat.
+func TestANodeThatWasDeclaredLostSaysThatItIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, runtimetest.New(runtimetest.Config{}))
+		isReady := func(node *corev1.Node) bool {
+			return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+				return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+			})
+		}
+		controllertest.WaitFor(n.cp, kind.Node, "", "n1", isReady)
+		<-time.After(time.Minute)
+		lost := time.Now()
+		controllertest.MutateStatus(n.cp, kind.Node, "", "n1", func(node *corev1.Node) {
+			for i := range node.Status.Conditions {
+				node.Status.Conditions[i].Status = corev1.ConditionUnknown
+			}
+		})
+		controllertest.WaitFor(n.cp, kind.Node, "", "n1", isReady)
+		require.LessOrEqual(t, time.Since(lost), 10*time.Second)
 	})
 }
 

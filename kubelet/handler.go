@@ -42,10 +42,11 @@ func newHandler(k *Kubelet) http.Handler {
 	guarded("GET /pods", k.servePods)
 	guarded("GET /stats/summary", k.serveStats)
 	guarded("GET /containerLogs/{namespace}/{pod}/{container}", k.serveLogs)
-	guarded("GET /exec/{namespace}/{pod}/{container}", k.serveExec)
-	guarded("GET /exec/{namespace}/{pod}/{uid}/{container}", k.serveExec)
-	guarded("GET /attach/{namespace}/{pod}/{container}", k.serveAttach)
-	guarded("GET /attach/{namespace}/{pod}/{uid}/{container}", k.serveAttach)
+	// Any method: a client that falls back from WebSocket to SPDY, which is a POST, shows the answer to that.
+	guarded("/exec/{namespace}/{pod}/{container}", k.serveExec)
+	guarded("/exec/{namespace}/{pod}/{uid}/{container}", k.serveExec)
+	guarded("/attach/{namespace}/{pod}/{container}", k.serveAttach)
+	guarded("/attach/{namespace}/{pod}/{uid}/{container}", k.serveAttach)
 	guarded("/portForward/{namespace}/{pod}", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this node agent does not forward ports: reach the pod's address, or exec into it", http.StatusNotImplemented)
 	})
@@ -77,7 +78,7 @@ func (k *Kubelet) find(r *http.Request, previous bool) (found, error) {
 	c := o.latest(want)
 	if c != nil && previous {
 		if c = o.before(c); c == nil {
-			return found{}, fmt.Errorf("previous terminated container %q in pod %s not found", want, name)
+			return found{}, unavailable(fmt.Sprintf("previous terminated container %q in pod %s not found", want, name))
 		}
 	}
 	if c == nil {
@@ -87,18 +88,20 @@ func (k *Kubelet) find(r *http.Request, previous bool) (found, error) {
 				why = cs.State.Waiting.Reason
 			}
 		}
-		return found{}, fmt.Errorf("%w: container %q in pod %s is waiting to start: %s", errWaiting, want, name, why)
+		return found{}, unavailable(fmt.Sprintf("container %q in pod %s is waiting to start: %s", want, name, why))
 	}
 	return found{w, pod, *c}, nil
 }
 
-// errWaiting is the sentinel for a container that has not been created yet.
-var errWaiting = errors.New("not yet")
+// unavailable says what a container that the pod has can't give now. Kubelets answer it with 400.
+type unavailable string
+
+func (u unavailable) Error() string { return string(u) }
 
 // notFound answers a request whose container can't be had.
 func notFound(w http.ResponseWriter, err error) {
 	code := http.StatusNotFound
-	if errors.Is(err, errWaiting) {
+	if errors.As(err, new(unavailable)) {
 		code = http.StatusBadRequest
 	}
 	http.Error(w, err.Error(), code)
@@ -267,6 +270,10 @@ func (k *Kubelet) serveStreams(w http.ResponseWriter, r *http.Request, run func(
 	}
 	if f.container.state != stateRunning {
 		http.Error(w, fmt.Sprintf("container %q is not running", f.container.name), http.StatusConflict)
+		return
+	}
+	if r.Method != http.MethodGet {
+		http.Error(w, "streams are carried over WebSocket only, and this client asked for SPDY: kubectl 1.31 and later speak WebSocket", http.StatusBadRequest)
 		return
 	}
 	streaming.Serve(w, r, o, func(ctx context.Context, s kruntime.Streams) error { return run(ctx, f.container.id, s) })

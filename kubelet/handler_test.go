@@ -63,16 +63,22 @@ func TestHandler(t *testing.T) {
 		"/containerLogs/default/web/main?tailLines=-1":  "400 tailLines=\"-1\": want a number of 0 or more\n",
 		"/containerLogs/default/web/main?follow=maybe":  "400 follow=\"maybe\": want true or false\n",
 		"/containerLogs/default/web/main?sinceTime=now": "400 sinceTime=\"now\": want a time such as 2026-01-02T15:04:05Z\n",
-		"/containerLogs/default/web/main?previous=true": "404 previous terminated container \"main\" in pod default/web not found\n",
+		"/containerLogs/default/web/main?previous=true": "400 previous terminated container \"main\" in pod default/web not found\n",
 		"/containerLogs/default/web/other":              "404 pod default/web has no container \"other\"\n",
 		"/containerLogs/default/none/main":              "404 pod default/none is not on node n1\n",
-		"/containerLogs/default/waits/main":             "400 not yet: container \"main\" in pod default/waits is waiting to start: CreateContainerConfigError\n",
+		"/containerLogs/default/waits/main":             "400 container \"main\" in pod default/waits is waiting to start: CreateContainerConfigError\n",
 		"/exec/default/web/main?output=1":               "400 command is required, once per argument\n",
 		"/exec/default/web/main?command=x":              "400 at least one of input, output and error must be asked for\n",
 	} {
 		code, body := get(path)
 		require.Equal(t, want, fmt.Sprintf("%d %s", code, body), path)
 	}
+	resp, err := c.Post(server.URL+"/exec/default/web/main?command=x&output=1", "", nil)
+	require.NoError(t, err)
+	why, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Contains(t, string(why), "WebSocket only", "SPDY is a POST")
 	_, body := get("/pods")
 	var pods corev1.PodList
 	require.NoError(t, json.Unmarshal([]byte(body), &pods))
@@ -98,7 +104,7 @@ func TestHandler(t *testing.T) {
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/containerLogs/default/web/main?follow=true", nil)
 	require.NoError(t, err)
-	resp, err := c.Do(req)
+	resp, err = c.Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	n.rt.ExitPod("default/web", "main", 1) // the answer has begun, so it is about the container that ends now

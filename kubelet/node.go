@@ -79,7 +79,9 @@ func (k *Kubelet) registerNode(ctx context.Context) {
 				registered = true
 			}
 			if written != nil && equality.Semantic.DeepEqual(written, status) && time.Since(at) < k.config.StatusInterval {
-				return nil
+				if told, err := k.stillTold(ctx, status); told || err != nil && !apierrors.IsNotFound(err) {
+					return err
+				}
 			}
 			node, err := k.writeNode(ctx, status)
 			if apierrors.IsNotFound(err) {
@@ -107,6 +109,21 @@ func (k *Kubelet) registerNode(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// stillTold says whether the server's conditions are what the agent last wrote. While the agent was cut off, the control
+// plane has declared them unknown, and only the agent can take that back.
+func (k *Kubelet) stillTold(ctx context.Context, status *corev1.NodeStatus) (bool, error) {
+	node, err := client.For(k.client, kind.Node).Get(ctx, "", k.config.NodeName)
+	if err != nil {
+		return false, err
+	}
+	for _, mine := range status.Conditions {
+		if !slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == mine.Type && c.Status == mine.Status }) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func conditionOf(st *corev1.NodeStatus) corev1.ConditionStatus {

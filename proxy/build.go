@@ -22,8 +22,8 @@ type Node struct {
 	Every bool
 }
 
-// BuildTable is the table for a set of Services and their EndpointSlices, as seen from node. Slices of Services that are
-// not given are ignored; the order of neither matters. It is pure and keeps nothing of its arguments.
+// BuildTable is the table for a set of Services and their EndpointSlices, as seen from node. Slices of Services that
+// are not given are ignored; the order of neither matters. It is pure and keeps nothing of its arguments.
 func BuildTable(services []*corev1.Service, endpointSlices []*discoveryv1.EndpointSlice, node Node) Table {
 	type key struct{ namespace, name string }
 	of := make(map[key][]*discoveryv1.EndpointSlice, len(services))
@@ -259,8 +259,8 @@ func choose(eps []endpoint, local bool, node Node) []netip.AddrPort {
 	return out
 }
 
-// hinted restricts ready endpoints to those meant for this node, else for this zone. An endpoint without the hint, or no
-// endpoint for us, means that the hints don't describe the present state, and all endpoints are used.
+// hinted restricts ready endpoints to those meant for this node, else for this zone. An endpoint without the hint, or
+// no endpoint for us, means that the hints don't describe the present state, and all endpoints are used.
 func hinted(eps []endpoint, node Node) []endpoint {
 	filter := func(of func(endpoint) []string, want string) []endpoint {
 		if want == "" {

@@ -8,10 +8,10 @@ import (
 
 // Dataplane carries out tables. The proxy calls Apply from one goroutine at a time.
 type Dataplane interface {
-	// Apply replaces what the last table said with what this one says, as one transaction: connections that the change
-	// does not concern notice nothing. When single rules can't be carried out, the others are, and the error is (or
-	// joins) a *RuleError for each. Any other error means that nothing is known to have changed. Apply of the same table
-	// tries again what failed. It must not keep ctx.
+	// Apply replaces what the last table said with what this one says, as one transaction: connections that the
+	// change does not concern notice nothing. When single rules can't be carried out, the others are, and the error
+	// is (or joins) a *RuleError for each. Any other error means that nothing is known to have changed. Apply of the
+	// same table tries again what failed. It must not keep ctx.
 	Apply(ctx context.Context, t Table) error
 
 	// Close releases what the dataplane holds and joins its goroutines. For a dataplane in this process that ends every

@@ -8,9 +8,9 @@
 // # The parts
 //
 // [BuildTable] is a pure function from objects to a Table. A Table is a value: two are compared with [Diff], printed,
-// kept. A Dataplane knows no objects; it gets whole tables and carries each out as one transaction. [Proxy] is the shell
-// between: informers tell it which Services changed, it rebuilds the rules of those, and applies the new table once per
-// burst of changes. Nothing polls.
+// kept. A Dataplane knows no objects; it gets whole tables and carries each out as one transaction. [Proxy] is the
+// shell between: informers tell it which Services changed, it rebuilds the rules of those, and applies the new table
+// once per burst of changes. Nothing polls.
 //
 // Dataplanes are packages below this one: userspace (connections are accepted and dialed here; no privilege), nftables,
 // iptables and ipvs (the kernel forwards; root on Linux). Package proxytest is the suite that each of them passes, with

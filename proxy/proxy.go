@@ -22,7 +22,8 @@ import (
 // ErrRunning is the sentinel for a second call of Run.
 var ErrRunning = errors.New("proxy: Run was called before")
 
-// ReasonFailedToServe is the reason with which Config.Report is called for a service port that the dataplane can't serve.
+// ReasonFailedToServe is the reason with which Config.Report is called for a service port that the dataplane can't
+// serve.
 const ReasonFailedToServe = "FailedToServe"
 
 // Config adjusts a Proxy. The zero Config works: it is a proxy on no node.
@@ -30,11 +31,12 @@ type Config struct {
 	NodeName string // for local traffic policies and hints; empty means that no endpoint is local
 	Zone     string // the node's topology.kubernetes.io/zone; empty means unknown
 
-	// EveryNode makes one proxy serve several nodes at once, as in the embedded network, where two proxies would want the
-	// same addresses: every endpoint is local.
+	// EveryNode makes one proxy serve several nodes at once, as in the embedded network, where two proxies would want
+	// the same addresses: every endpoint is local.
 	EveryNode bool
 
-	// MinSyncPeriod is the least time from one Apply to the next: changes meanwhile are applied together. 0 means 10 ms.
+	// MinSyncPeriod is the least time from one Apply to the next: changes meanwhile are applied together. 0 means 10
+	// ms.
 	MinSyncPeriod time.Duration
 	// RetryDelay is the first wait before a failed Apply is repeated; it doubles up to 30 s. 0 means 500 ms.
 	RetryDelay time.Duration

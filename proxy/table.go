@@ -111,7 +111,8 @@ func joined(addrs []netip.AddrPort) string {
 	return strings.Join(s, ",")
 }
 
-// Table is all rules, sorted by name, IPv4 before IPv6. It is a value: whoever has one must not change what it refers to.
+// Table is all rules, sorted by name, IPv4 before IPv6. It is a value: whoever has one must not change what it refers
+// to.
 type Table struct{ Rules []Rule }
 
 // Find returns the IPv4 rule of a service port, or its IPv6 rule when that is all there is.

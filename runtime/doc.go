@@ -11,8 +11,8 @@
 //   - runtime/cri: a remote runtime over its socket;
 //   - runtime/runtimetest: a fake with faults, and the suite that every implementation passes.
 //
-// What a runtime can do beyond CRI's methods is a small interface, found by assertion. [Streamer] is the only one: exec,
-// attach and port-forward carried by this process instead of an URL that somebody else serves.
+// What a runtime can do beyond CRI's methods is a small interface, found by assertion. [Streamer] is the only one:
+// exec, attach and port-forward carried by this process instead of an URL that somebody else serves.
 //
 // # Errors
 //

@@ -63,8 +63,8 @@ func (f *Feed) Watched() bool {
 	return len(f.readers) > 0
 }
 
-// Stream sends the events published from now on to ch until ctx ends (nil), the feed closes (Unavailable) or the reader is
-// too slow (ResourceExhausted). Once events are being kept for ch, ready is called if not nil.
+// Stream sends the events published from now on to ch until ctx ends (nil), the feed closes (Unavailable) or the
+// reader is too slow (ResourceExhausted). Once events are being kept for ch, ready is called if not nil.
 func (f *Feed) Stream(ctx context.Context, ch chan<- *runtimeapi.ContainerEventResponse, ready func()) error {
 	r := &feedReader{wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	f.mu.Lock()

@@ -14,7 +14,8 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// bind carries a decided unit from Reserve to PostBind. The unit is assumed on the target; whatever goes wrong takes that back.
+// bind carries a decided unit from Reserve to PostBind. The unit is assumed on the target; whatever goes wrong takes
+// that back.
 func (s *Scheduler) bind(ctx context.Context, e *entry, c *Cycle, t *Target) {
 	v := s.reserve(ctx, c, t)
 	if v == nil {

@@ -173,8 +173,8 @@ func (d *Decision) rejecters() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// Sentence says why nothing fits, in the form that Kubernetes' users know: how many of how many, and each reason with its
-// count.
+// Sentence says why nothing fits, in the form that Kubernetes' users know: how many of how many, and each reason with
+// its count.
 func (d *Decision) Sentence(targets int) string {
 	if d.whole != nil && targets > 0 {
 		return fmt.Sprintf("0/%d nodes are available: %s.", targets, d.whole.Reason)

@@ -6,8 +6,8 @@
 //
 // # A cycle
 //
-// One unit at a time is decided. A [Cycle] goes through the stages in this order; a plugin is any value with a Name that
-// implements one or more of the stage interfaces, found by assertion:
+// One unit at a time is decided. A [Cycle] goes through the stages in this order; a plugin is any value with a Name
+// that implements one or more of the stage interfaces, found by assertion:
 //
 //	PreFilter   once per cycle: compute what Filter needs, or find that no target can do
 //	Filter      per target: does the unit fit?
@@ -26,13 +26,13 @@
 //
 // # The queue
 //
-// Units wait by priority, then by age. One that fits nowhere is parked with the plugins that rejected it, and comes back
-// when something changed that they say could help (see [Requeuer]), not before its back-off is over.
+// Units wait by priority, then by age. One that fits nowhere is parked with the plugins that rejected it, and comes
+// back when something changed that they say could help (see [Requeuer]), not before its back-off is over.
 //
 // # Explanation
 //
-// [Scheduler.Explain] answers for any pod, pending or hypothetical, each target's verdict and score, with the plugin and
-// its reason. The same sentence stands in the pod's PodScheduled condition and in its FailedScheduling event.
+// [Scheduler.Explain] answers for any pod, pending or hypothetical, each target's verdict and score, with the plugin
+// and its reason. The same sentence stands in the pod's PodScheduled condition and in its FailedScheduling event.
 //
 // # Own kinds
 //

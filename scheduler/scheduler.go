@@ -28,7 +28,8 @@ type Config struct {
 	// Weights multiply the scores of plugins, by name; a plugin without one has weight 1.
 	Weights map[string]int64
 
-	// InitialBackoff and MaxBackoff bound how long a unit waits after an attempt; it doubles each time. 0 means 1 s and 10 s.
+	// InitialBackoff and MaxBackoff bound how long a unit waits after an attempt; it doubles each time. 0 means 1 s
+	// and 10 s.
 	InitialBackoff, MaxBackoff time.Duration
 
 	// Logger is where decisions are reported at debug level and failures above; nil means nowhere.
@@ -54,8 +55,8 @@ type Scheduler struct {
 	log      *zap.Logger
 }
 
-// New makes a scheduler of plugins (usually plugins.Default()), in the order in which their stages are to run. The error names the field
-// or plugin that is wrong.
+// New makes a scheduler of plugins (usually plugins.Default()), in the order in which their stages are to run. The
+// error names the field or plugin that is wrong.
 func New(c client.Client, plugins []Plugin, cfg Config) (*Scheduler, error) {
 	if cfg.Name == "" {
 		cfg.Name = corev1.DefaultSchedulerName

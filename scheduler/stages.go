@@ -17,8 +17,8 @@ type Filter interface {
 	Filter(c *Cycle, t *Target) *Verdict
 }
 
-// PostFilter runs when no target fits. It may make room (by preemption, say) and nominate a target, which is kept for the unit's next
-// cycle as a hint; an empty name means that it could do nothing.
+// PostFilter runs when no target fits. It may make room (by preemption, say) and nominate a target, which is kept for
+// the unit's next cycle as a hint; an empty name means that it could do nothing.
 type PostFilter interface {
 	PostFilter(ctx context.Context, c *Cycle, rejected map[string]*Verdict) (nominated string, v *Verdict)
 }
@@ -65,8 +65,8 @@ type PostBind interface {
 	PostBind(ctx context.Context, c *Cycle, t *Target)
 }
 
-// Requeuer says which changes could make a unit fit that the plugin rejected. A plugin that is none is asked again after
-// any change.
+// Requeuer says which changes could make a unit fit that the plugin rejected. A plugin that is none is asked again
+// after any change.
 type Requeuer interface {
 	Requeue(u *Unit, e Event) bool
 }

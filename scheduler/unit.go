@@ -40,8 +40,8 @@ func (u *Unit) finished() bool {
 	return u.Pod.Status.Phase == corev1.PodSucceeded || u.Pod.Status.Phase == corev1.PodFailed
 }
 
-// Resources is an amount of each resource: CPU in thousandths of a core, memory and storage in bytes, others in their own
-// unit.
+// Resources is an amount of each resource: CPU in thousandths of a core, memory and storage in bytes, others in their
+// own unit.
 type Resources struct {
 	MilliCPU         int64
 	Memory           int64

@@ -30,7 +30,8 @@ func (v *view) readTxn(op string, txn *Txn) (*TxnResult, error) {
 	return st.run(txn, &rest), nil
 }
 
-// branches evaluates the compares of the transaction and of those nested in the branch it takes, in the order they will run.
+// branches evaluates the compares of the transaction and of those nested in the branch it takes, in the order they
+// will run.
 func (v *view) branches(txn *Txn, path []bool) []bool {
 	succeeded := true
 	for i := range txn.Compares {

@@ -21,9 +21,9 @@ const (
 	boltMetaSummed = 56 // what the checksum covers
 )
 
-// checkBoltFile looks at a bolt file before bolt maps it into memory. Bolt trusts what it maps: a page that is not where it should be,
-// or a file shorter than its meta record says, would be a fault or panic, and not only in the goroutine that opens it. A file that
-// is missing or empty is fine, bolt will make it.
+// checkBoltFile looks at a bolt file before bolt maps it into memory. Bolt trusts what it maps: a page that is not
+// where it should be, or a file shorter than its meta record says, would be a fault or panic, and not only in the
+// goroutine that opens it. A file that is missing or empty is fine, bolt will make it.
 func checkBoltFile(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,8 +58,8 @@ func checkBolt(r io.ReaderAt, size int64) error {
 	return w.page(meta.root, nil, nil)
 }
 
-// newestBoltMeta returns the newest valid meta record. The second record's place depends on the page size, which only a record says:
-// without a valid first one, all sizes are tried.
+// newestBoltMeta returns the newest valid meta record. The second record's place depends on the page size, which only
+// a record says: without a valid first one, all sizes are tried.
 func newestBoltMeta(r io.ReaderAt, size int64) (boltMeta, error) {
 	var newest boltMeta
 	if first, ok := readBoltMeta(r, 0); ok {
@@ -202,7 +202,8 @@ func (w *boltWalk) bucket(id uint64, flags uint32, value []byte) error {
 	return w.fail(id, "has an impossible bucket")
 }
 
-// guard runs f, which reads memory mapped from a file, and makes an error of a fault or panic: that is how bolt meets a damaged file.
+// guard runs f, which reads memory mapped from a file, and makes an error of a fault or panic: that is how bolt meets
+// a damaged file.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

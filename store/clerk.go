@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// clerk keeps the time of a store: it proposes the expiry of leases and the compaction of old history. The state machine decides.
+// clerk keeps the time of a store: it proposes the expiry of leases and the compaction of old history. The state
+// machine decides.
 type clerk struct {
 	wake chan struct{} // a deadline may have come nearer
 
@@ -98,8 +99,8 @@ func (c *clerk) remaining(rec leaseRecord, now time.Time) time.Duration {
 	return rec.ttl
 }
 
-// due returns the expiries to propose now, and when to look again: the zero time if nothing is waiting. An expiry is due again a
-// while later, in case its proposal fails.
+// due returns the expiries to propose now, and when to look again: the zero time if nothing is waiting. An expiry is
+// due again a while later, in case its proposal fails.
 func (c *clerk) due(now time.Time) (expired []command, next time.Time) {
 	const again = time.Second
 	c.mu.Lock()

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A Raft entry of ours is a version byte, the number of commands, and each command with its length. Version 1 of a command is its
-// kind and the fields that count for it; numbers are varints, byte strings and lists carry their length. A decoder of a later version
-// reads this one too; a member refuses what it doesn't know.
+// A Raft entry of ours is a version byte, the number of commands, and each command with its length. Version 1 of a
+// command is its kind and the fields that count for it; numbers are varints, byte strings and lists carry their
+// length. A decoder of a later version reads this one too; a member refuses what it doesn't know.
 const entryVersion = 1
 
 // Flags of a range request.

@@ -12,8 +12,8 @@ const (
 	commandRevoke  commandKind = 4
 	commandExpire  commandKind = 5
 	commandCompact commandKind = 6
-	// commandOpen is committed once after every election: what was committed before it has been applied when it has. It brings the
-	// cluster's id, which counts only if there is none yet.
+	// commandOpen is committed once after every election: what was committed before it has been applied when it has.
+	// It brings the cluster's id, which counts only if there is none yet.
 	commandOpen commandKind = 7
 )
 

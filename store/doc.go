@@ -1,6 +1,6 @@
-// Package store is a multi-version key-value store with etcd's model: one revision counter for all keys, transactions with compares,
-// ranges at a past revision, watches from a revision, leases, compaction, snapshots. It runs in memory or as one durable member on
-// Raft, and both behave alike; package storetest holds the suite that shows it.
+// Package store is a multi-version key-value store with etcd's model: one revision counter for all keys, transactions
+// with compares, ranges at a past revision, watches from a revision, leases, compaction, snapshots. It runs in memory
+// or as one durable member on Raft, and both behave alike; package storetest holds the suite that shows it.
 //
 //	s, err := store.Open(ctx, store.Config{Dir: "/var/lib/app"}) // Dir "" keeps everything in memory
 //	defer s.Close()
@@ -9,42 +9,45 @@
 //
 // # Revisions
 //
-// Every transaction that changes something raises the store's revision by one; a new store starts at 1. A key remembers the revision
-// that created it and the one that last changed it. Past revisions can be read until they are compacted, by [Store.Compact] or by
-// Config.Retention. The revision never falls: not over a restart, not by a restore, which moves it far forward.
+// Every transaction that changes something raises the store's revision by one; a new store starts at 1. A key
+// remembers the revision that created it and the one that last changed it. Past revisions can be read until they are
+// compacted, by [Store.Compact] or by Config.Retention. The revision never falls: not over a restart, not by a
+// restore, which moves it far forward.
 //
 // # Consistency
 //
-// Writes are linearizable, and when a write returns it is on disk (Config.Dir set) and visible. Reads are linearizable unless they
-// ask for Serializable; both are served from an immutable snapshot of a copy-on-write tree, so that they neither block writes nor
-// wait for them. A transaction sees its own changes. When a durable write fails with [ErrUnknownOutcome] it may have been applied or
-// not; after every other error it was certainly not.
+// Writes are linearizable, and when a write returns it is on disk (Config.Dir set) and visible. Reads are
+// linearizable unless they ask for Serializable; both are served from an immutable snapshot of a copy-on-write tree,
+// so that they neither block writes nor wait for them. A transaction sees its own changes. When a durable write fails
+// with [ErrUnknownOutcome] it may have been applied or not; after every other error it was certainly not.
 //
 // # Watching
 //
-// [Store.Watch] returns a [Watcher], pulled with Next. Events arrive in revision order, without gap or repeat, and never a part of a
-// transaction. A revision that has been compacted gives [ErrCompacted], a future one waits. A watcher that is so slow that its
-// next event was compacted gets ErrCompacted too; writers never wait for it.
+// [Store.Watch] returns a [Watcher], pulled with Next. Events arrive in revision order, without gap or repeat, and
+// never a part of a transaction. A revision that has been compacted gives [ErrCompacted], a future one waits. A
+// watcher that is so slow that its next event was compacted gets ErrCompacted too; writers never wait for it.
 //
 // # Leases
 //
-// A key put with a lease is deleted when the lease is revoked or runs out. The member that leads keeps the time: it proposes an
-// expiry that names the lease, the number of its renewals and the Raft term, and the state machine refuses one that does not fit. A
-// restart gives every lease its full time again.
+// A key put with a lease is deleted when the lease is revoked or runs out. The member that leads keeps the time: it
+// proposes an expiry that names the lease, the number of its renewals and the Raft term, and the state machine
+// refuses one that does not fit. A restart gives every lease its full time again.
 //
 // # Ownership
 //
-// Byte slices passed in are copied where they are kept. Byte slices and pointers handed out are shared with the store and with all
-// other readers: they must not be changed.
+// Byte slices passed in are copied where they are kept. Byte slices and pointers handed out are shared with the store
+// and with all other readers: they must not be changed.
 //
 // # Concurrency and lifetime
 //
-// All methods of a [Store] may be called at once from many goroutines. Concurrent writes to a durable store share one Raft entry and
-// one disk sync. Open starts goroutines and Close joins them; calls after it fail with [ErrClosed]. One process at a time may have a
-// directory open, a second gets [ErrLocked]. The in-memory form works in a testing/synctest bubble.
+// All methods of a [Store] may be called at once from many goroutines. Concurrent writes to a durable store share one
+// Raft entry and one disk sync. Open starts goroutines and Close joins them; calls after it fail with [ErrClosed].
+// One process at a time may have a directory open, a second gets [ErrLocked]. The in-memory form works in a
+// testing/synctest bubble.
 //
-// A corrupt or truncated data file makes Open fail with [ErrCorrupt]. A failed disk sync is final: the store stops taking writes and
-// reads with [ErrFailed], because what the disk holds is no longer known; open it again.
+// A corrupt or truncated data file makes Open fail with [ErrCorrupt]. A failed disk sync is final: the store stops
+// taking writes and reads with [ErrFailed], because what the disk holds is no longer known; open it again.
 //
-// The store does not interpret values, authorize callers or serve a network; package etcdapi serves etcd's gRPC API over it.
+// The store does not interpret values, authorize callers or serve a network; package etcdapi serves etcd's gRPC API
+// over it.
 package store

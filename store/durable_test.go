@@ -59,7 +59,8 @@ func watched(t *testing.T, s *store.Store, from int64) (events []string) {
 	}
 }
 
-// TestReopen closes and opens again and again, with Raft's log being replaced by a snapshot in between; nothing may change by that.
+// TestReopen closes and opens again and again, with Raft's log being replaced by a snapshot in between; nothing may
+// change by that.
 func TestReopen(t *testing.T) {
 	dir := t.TempDir()
 	cfg := store.Config{Dir: dir, SnapshotEntries: 50, Logger: zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))}
@@ -159,7 +160,8 @@ func TestLocked(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// TestDamagedFile opens files with all sorts of damage: an error of the right kind, or a store that serves what was written.
+// TestDamagedFile opens files with all sorts of damage: an error of the right kind, or a store that serves what was
+// written.
 func TestDamagedFile(t *testing.T) {
 	good := t.TempDir()
 	s := openDir(t, store.Config{Dir: good})
@@ -245,7 +247,8 @@ func TestGroupCommit(t *testing.T) {
 
 const writerEnv = "KEELSON_STORE_TEST_WRITER"
 
-// writer is TestMain's child: it writes from many goroutines and says on standard output what was acknowledged, until it is killed.
+// writer is TestMain's child: it writes from many goroutines and says on standard output what was acknowledged, until
+// it is killed.
 func writer(dir string) error {
 	ctx := context.Background()
 	s, err := store.Open(ctx, store.Config{Dir: dir, SnapshotEntries: 200})
@@ -287,7 +290,8 @@ func everythingRevision(s *store.Store) int64 {
 	return revision
 }
 
-// TestKill kills a writing process with SIGKILL, some times over, and checks that everything it had reported is there, once.
+// TestKill kills a writing process with SIGKILL, some times over, and checks that everything it had reported is
+// there, once.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")

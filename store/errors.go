@@ -9,8 +9,8 @@ import (
 
 // Kinds of errors. The error a method returns is an [*Error] that wraps one of them, or the context's error.
 var (
-	// ErrCompacted says that the revision asked for has been compacted; Error.Revision is the oldest one that can be read.
-	// It is the same value as watch.ErrCompacted.
+	// ErrCompacted says that the revision asked for has been compacted; Error.Revision is the oldest one that can be
+	// read. It is the same value as watch.ErrCompacted.
 	ErrCompacted = watch.ErrCompacted
 	// ErrFutureRevision says that the revision asked for does not exist yet; Error.Revision is the newest.
 	ErrFutureRevision = errors.New("revision is in the future")

@@ -2,7 +2,8 @@ package store
 
 import "github.com/hashicorp/raft"
 
-// SaveSnapshot has Raft replace its log by a snapshot now, instead of when it next looks whether it should. It reports the newest one.
+// SaveSnapshot has Raft replace its log by a snapshot now, instead of when it next looks whether it should. It
+// reports the newest one.
 func (s *Store) SaveSnapshot() (index uint64, err error) {
 	d := s.engine.(*durable)
 	if err := d.raft.Snapshot().Error(); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// machine is the state machine as Raft drives it: one goroutine of Raft's calls all methods but failure. When it meets what it can't
-// read it stops for good, since going on would make a different state.
+// machine is the state machine as Raft drives it: one goroutine of Raft's calls all methods but failure. When it
+// meets what it can't read it stops for good, since going on would make a different state.
 type machine struct {
 	store  *Store
 	state  *state

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// raftLogger gives Raft's log to zap. Raft tells the ordinary course of things as information and even as warnings: these go one and
-// two levels down.
+// raftLogger gives Raft's log to zap. Raft tells the ordinary course of things as information and even as warnings:
+// these go one and two levels down.
 type raftLogger struct {
 	zap  *zap.SugaredLogger
 	name string

@@ -25,8 +25,8 @@ type LeaseStatus struct {
 	Keys [][]byte
 }
 
-// Grant makes a lease that runs out after ttl unless it is kept alive. An id of 0 has one chosen. It fails with ErrLeaseExists or
-// ErrLeaseTTL.
+// Grant makes a lease that runs out after ttl unless it is kept alive. An id of 0 has one chosen. It fails with
+// ErrLeaseExists or ErrLeaseTTL.
 func (s *Store) Grant(ctx context.Context, id int64, ttl time.Duration) (Lease, error) {
 	if ttl <= 0 || ttl > MaxLeaseTTL || id < 0 {
 		return Lease{}, &Error{Op: "grant", Err: fmt.Errorf("%w: lease %d with %v", ErrLeaseTTL, id, ttl)}

@@ -18,9 +18,10 @@ import (
 // lockTimeout is how long another holder of the directory is waited for, such as a process that is just ending.
 const lockTimeout = time.Second
 
-// logStore is Raft's log and stable store in a bolt file. Entries carry a CRC-32C behind their data, over their index, term, type and
-// data. The first error is final: it is reported once, and from then on nothing is stored. Since Raft panics on some errors of its
-// stores, those get an answer that keeps it quiet until it is shut down; nothing that it does then is believed.
+// logStore is Raft's log and stable store in a bolt file. Entries carry a CRC-32C behind their data, over their
+// index, term, type and data. The first error is final: it is reported once, and from then on nothing is stored.
+// Since Raft panics on some errors of its stores, those get an answer that keeps it quiet until it is shut down;
+// nothing that it does then is believed.
 type logStore struct {
 	bolt   *raftboltdb.BoltStore
 	path   string
@@ -58,8 +59,8 @@ func openLogStore(dir string, onFail func(error)) (*logStore, error) {
 	return s, nil
 }
 
-// verify reads every entry after the newest snapshot's, so that damage is found before Raft starts: it could not be told to stop
-// then. Before that there may be gaps, which a restore leaves.
+// verify reads every entry after the newest snapshot's, so that damage is found before Raft starts: it could not be
+// told to stop then. Before that there may be gaps, which a restore leaves.
 func (s *logStore) verify(snapshot uint64) error {
 	first, err := s.FirstIndex()
 	if err != nil {

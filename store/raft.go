@@ -131,8 +131,8 @@ func (d *durable) start(transport *loneTransport) error {
 	return d.failure()
 }
 
-// bootstrap writes the first entry of a new member, the configuration with itself as the only voter. It can be repeated after a
-// crash at any point.
+// bootstrap writes the first entry of a new member, the configuration with itself as the only voter. It can be
+// repeated after a crash at any point.
 func (d *durable) bootstrap(snapshot uint64) error {
 	last, err := d.logs.LastIndex()
 	if err != nil || last > 0 || snapshot > 0 {
@@ -259,7 +259,8 @@ func (d *durable) fail(err error) {
 	d.nudge()
 }
 
-// propose is the loop that turns the queue into Raft entries, one at a time: what queues up meanwhile is the next one's batch.
+// propose is the loop that turns the queue into Raft entries, one at a time: what queues up meanwhile is the next
+// one's batch.
 func (d *durable) propose() {
 	defer close(d.done)
 	defer d.stop() // a failed member must not go on voting for itself
@@ -333,7 +334,8 @@ func (d *durable) commit(batch []*encodedProposal) {
 	}
 }
 
-// readable: the only voter can't be deposed, and what it acknowledged it had applied, so that its newest view is linearizable.
+// readable: the only voter can't be deposed, and what it acknowledged it had applied, so that its newest view is
+// linearizable.
 func (d *durable) readable() error { return d.failure() }
 
 func (d *durable) term() uint64 { return d.raft.CurrentTerm() }
@@ -375,7 +377,8 @@ func (d *durable) stop() raft.Future {
 	return d.stopped
 }
 
-// syncDir makes the names in a directory durable, where the system can: the write that follows fails if the disk has a problem.
+// syncDir makes the names in a directory durable, where the system can: the write that follows fails if the disk has
+// a problem.
 func syncDir(dir string) {
 	if runtime.GOOS == "windows" {
 		return

@@ -15,8 +15,8 @@ import (
 	"github.com/google/btree"
 )
 
-// A snapshot is the magic, a version byte, the body and the CRC-32C of all that. Numbers in the body are varints, byte strings carry
-// their length. Version 1:
+// A snapshot is the magic, a version byte, the body and the CRC-32C of all that. Numbers in the body are varints,
+// byte strings carry their length. Version 1:
 //
 //	revision, compacted, cluster, applied, hash
 //	number of leases, then per lease, by id: id, ttl in nanoseconds, renewals

@@ -28,8 +28,8 @@ type version struct {
 
 func (v *version) tombstone() bool { return v.Version == 0 }
 
-// item is what the tree holds of a key. It is immutable; a change replaces it. The backing array of versions is shared with older
-// items of the key, which see less of it, and only the newest appends.
+// item is what the tree holds of a key. It is immutable; a change replaces it. The backing array of versions is
+// shared with older items of the key, which see less of it, and only the newest appends.
 type item struct {
 	key      string
 	versions []*version // oldest first, never empty
@@ -83,7 +83,8 @@ type view struct {
 	keys      int64  // that exist
 }
 
-// state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine uses it.
+// state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine
+// uses it.
 type state struct {
 	view
 	touched []touch // versions by revision, for compaction
@@ -362,8 +363,8 @@ func (st *state) compact(revision int64) result {
 	return result{}
 }
 
-// trim drops the versions of a key that a compaction ends: all before the one that holds at revision, and that one too if it is a
-// tombstone from before, of which no watch can still tell.
+// trim drops the versions of a key that a compaction ends: all before the one that holds at revision, and that one
+// too if it is a tombstone from before, of which no watch can still tell.
 func (st *state) trim(key string, revision int64) {
 	it := st.get(key)
 	if it == nil {

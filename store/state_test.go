@@ -24,7 +24,8 @@ func TestExpiryNamesRenewalAndTerm(t *testing.T) {
 	require.Zero(t, st.leases.Len())
 }
 
-// TestCompactionAtDeletion shows that a deletion at the compact revision itself can still be told, and is forgotten by the next one.
+// TestCompactionAtDeletion shows that a deletion at the compact revision itself can still be told, and is forgotten
+// by the next one.
 func TestCompactionAtDeletion(t *testing.T) {
 	st := newState()
 	run := func(ops ...Op) {
@@ -103,7 +104,8 @@ func TestUnknownEntryStops(t *testing.T) {
 	require.ErrorIs(t, err, ErrFailed)
 }
 
-// TestFailedDiskIsFinal fails one write and shows that the store takes nothing more, and that what it acknowledged is there later.
+// TestFailedDiskIsFinal fails one write and shows that the store takes nothing more, and that what it acknowledged is
+// there later.
 func TestFailedDiskIsFinal(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(t.Context(), Config{Dir: dir})

@@ -20,9 +20,9 @@ type Config struct {
 	Dir string
 	// Logger receives what an operator may want to know. Nil means none.
 	Logger *zap.Logger
-	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds data. The
-	// restored store's revision is RestoreBump above the snapshot's, its history is compacted, and its cluster id is new. Nil
-	// means to begin empty, or with what Dir holds.
+	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
+	// data. The restored store's revision is RestoreBump above the snapshot's, its history is compacted, and its
+	// cluster id is new. Nil means to begin empty, or with what Dir holds.
 	Restore io.Reader
 	// MaxRequestBytes bounds one transaction. Zero means 4 MiB.
 	MaxRequestBytes int
@@ -30,11 +30,11 @@ type Config struct {
 	MaxTxnOps int
 	// MaxBatchBytes bounds what shares one Raft entry; a single larger command still makes an entry. Zero means 1 MiB.
 	MaxBatchBytes int
-	// QuotaBytes refuses puts with ErrQuota while the store holds more than this, counting keys, values and all versions that are
-	// not compacted. Zero means no bound.
+	// QuotaBytes refuses puts with ErrQuota while the store holds more than this, counting keys, values and all
+	// versions that are not compacted. Zero means no bound.
 	QuotaBytes int64
-	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative value for ever,
-	// until Compact is called.
+	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative
+	// value for ever, until Compact is called.
 	Retention time.Duration
 	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000.
 	RetainRevisions int64
@@ -120,7 +120,8 @@ type Store struct {
 	close   func() error
 }
 
-// Open starts a store. When it returns the store serves, with everything that was acknowledged before. ctx bounds the start only.
+// Open starts a store. When it returns the store serves, with everything that was acknowledged before. ctx bounds the
+// start only.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -188,8 +189,8 @@ func (s *Store) Get(ctx context.Context, key []byte) (kv KV, found bool, err err
 	return KV{}, false, nil
 }
 
-// Txn runs a transaction. It fails with ErrDuplicateKey, ErrLeaseNotFound, ErrKeyNotFound, ErrCompacted, ErrTooLarge, ErrQuota, and
-// then has changed nothing.
+// Txn runs a transaction. It fails with ErrDuplicateKey, ErrLeaseNotFound, ErrKeyNotFound, ErrCompacted, ErrTooLarge,
+// ErrQuota, and then has changed nothing.
 func (s *Store) Txn(ctx context.Context, txn Txn) (TxnResult, error) {
 	res, err := s.txn(ctx, "txn", &txn)
 	if err != nil {
@@ -254,8 +255,8 @@ func (r *result) failure(op string) *Error {
 	return failed
 }
 
-// Compact forgets the history before revision: what is read at revision or later stays as it is. It fails with ErrCompacted if that
-// has been done, with ErrFutureRevision if revision does not exist yet.
+// Compact forgets the history before revision: what is read at revision or later stays as it is. It fails with
+// ErrCompacted if that has been done, with ErrFutureRevision if revision does not exist yet.
 func (s *Store) Compact(ctx context.Context, revision int64) error {
 	r, err := s.propose(ctx, "compact", command{kind: commandCompact, revision: revision})
 	if err != nil {
@@ -286,10 +287,11 @@ type Status struct {
 	Keys, Bytes int64
 	// Leases is the number of leases.
 	Leases int
-	// Applied is the number of commands the state machine has run, and Hash a rolling hash over them: members at the same number
-	// have the same hash. The hash is 0 in memory.
+	// Applied is the number of commands the state machine has run, and Hash a rolling hash over them: members at the
+	// same number have the same hash. The hash is 0 in memory.
 	Applied, Hash uint64
-	// Durable says that the store keeps files. FileBytes is the size of the Raft log's file then, of which FreeBytes are unused.
+	// Durable says that the store keeps files. FileBytes is the size of the Raft log's file then, of which FreeBytes
+	// are unused.
 	Durable              bool
 	FileBytes, FreeBytes int64
 	// Leader says that this member leads. Term and Index are Raft's.
@@ -353,7 +355,8 @@ func (s *Store) read(ctx context.Context, op string) (*view, error) {
 	return s.current.Load(), nil
 }
 
-// propose has a command applied and returns what the state machine says. When ctx ends the command may still be applied.
+// propose has a command applied and returns what the state machine says. When ctx ends the command may still be
+// applied.
 func (s *Store) propose(ctx context.Context, op string, cmd command) (result, error) {
 	if err := ctx.Err(); err != nil {
 		return result{}, err
@@ -372,8 +375,8 @@ func (s *Store) propose(ctx context.Context, op string, cmd command) (result, er
 
 func (s *Store) events() *watch.Log[Event] { return s.log.Load() }
 
-// publish makes what the state machine did visible: first to reads, then to watchers, so that who learns of a revision can read it.
-// The state machine's goroutine calls it.
+// publish makes what the state machine did visible: first to reads, then to watchers, so that who learns of a
+// revision can read it. The state machine's goroutine calls it.
 func (s *Store) publish(st *state) {
 	before, v := s.current.Load(), st.snapshot()
 	changes, notes := st.drain()

@@ -11,8 +11,8 @@ import (
 // errNoPeers is what a lone member's transport answers.
 var errNoPeers = errors.New("this member has no peers")
 
-// loneTransport is the transport of a member that is its cluster's only voter. It carries one message: the TimeoutNow that makes it
-// leader at once.
+// loneTransport is the transport of a member that is its cluster's only voter. It carries one message: the TimeoutNow
+// that makes it leader at once.
 type loneTransport struct {
 	addr raft.ServerAddress
 	rpcs chan raft.RPC

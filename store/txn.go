@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Txn runs Then if all Compares hold, else Else, in one revision. All compares, those of nested transactions too, look at the state
-// before the transaction. No key may be changed twice.
+// Txn runs Then if all Compares hold, else Else, in one revision. All compares, those of nested transactions too,
+// look at the state before the transaction. No key may be changed twice.
 type Txn struct {
 	Compares   []Compare
 	Then, Else []Op
@@ -42,8 +42,9 @@ const (
 	NotEqual
 )
 
-// Compare holds if the target of the key, or of every key in the range, compares so with the operand. A key that does not exist has
-// version, revisions and lease 0, and no value compares with it; a range without keys is treated likewise.
+// Compare holds if the target of the key, or of every key in the range, compares so with the operand. A key that does
+// not exist has version, revisions and lease 0, and no value compares with it; a range without keys is treated
+// likewise.
 type Compare struct {
 	Key, End []byte
 	Target   CompareTarget

@@ -32,8 +32,9 @@ type Event struct {
 	Type EventType
 	// KV is the new version. Of a deletion it has Key and ModRevision only.
 	KV *KV
-	// PrevKV is the version before; nil if the key did not exist, the version is compacted, or it was not asked for. Of the events of
-	// the compact revision itself it may be missing, since only they can still be read and not what was before.
+	// PrevKV is the version before; nil if the key did not exist, the version is compacted, or it was not asked for.
+	// Of the events of the compact revision itself it may be missing, since only they can still be read and not what
+	// was before.
 	PrevKV *KV
 }
 
@@ -64,8 +65,8 @@ type Watcher struct {
 	cursor *watch.Cursor[Event]
 }
 
-// Watch opens a watcher. Key "\x00" with End "\x00" watches everything. It fails with ErrCompacted if the history from Revision on is
-// gone; Error.Revision is then the oldest that can be watched from. Close the watcher when done.
+// Watch opens a watcher. Key "\x00" with End "\x00" watches everything. It fails with ErrCompacted if the history
+// from Revision on is gone; Error.Revision is then the oldest that can be watched from. Close the watcher when done.
 func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 	if len(req.Key) == 0 || req.Revision < 0 {
 		err := ErrEmptyKey
@@ -103,8 +104,8 @@ func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 // Start returns the first revision that the watcher delivers.
 func (w *Watcher) Start() int64 { return w.start }
 
-// Next waits for events. It fails with ctx's error, after which the watcher can still be used; with ErrCompacted when the watcher fell
-// behind what is kept; with ErrClosed when it or the store was closed.
+// Next waits for events. It fails with ctx's error, after which the watcher can still be used; with ErrCompacted when
+// the watcher fell behind what is kept; with ErrClosed when it or the store was closed.
 func (w *Watcher) Next(ctx context.Context) (WatchBatch, error) {
 	for {
 		events, revision, err := w.cursor.Next(ctx)
@@ -130,8 +131,8 @@ func (w *Watcher) TryNext() (WatchBatch, error) {
 	}
 }
 
-// Progress makes the current Next, or else the coming one, return at once, if need be without events, and with the revision up to
-// which everything has been delivered.
+// Progress makes the current Next, or else the coming one, return at once, if need be without events, and with the
+// revision up to which everything has been delivered.
 func (w *Watcher) Progress() { w.cursor.Progress() }
 
 // Close ends the watcher.

@@ -21,8 +21,9 @@ type Cursor[E any] struct {
 	failed   error
 }
 
-// Next waits until there are events for this cursor and returns them, oldest first, together with the revision up to which the cursor
-// has now seen everything. After Progress it may return no events. It fails with ctx's error, and the cursor stays usable; with a
+// Next waits until there are events for this cursor and returns them, oldest first, together with the revision up to
+// which the cursor has now seen everything. After Progress it may return no events. It fails with ctx's error, and
+// the cursor stays usable; with a
 // *CompactedError when the cursor fell off the tail; with what the log was closed with; with ErrClosed after Close. All but the first
 // are final.
 func (c *Cursor[E]) Next(ctx context.Context) ([]Event[E], int64, error) {
@@ -43,14 +44,15 @@ func (c *Cursor[E]) Next(ctx context.Context) ([]Event[E], int64, error) {
 	}
 }
 
-// TryNext is Next that does not wait: without events it returns none, and the revision up to which the cursor has seen everything.
+// TryNext is Next that does not wait: without events it returns none, and the revision up to which the cursor has
+// seen everything.
 func (c *Cursor[E]) TryNext() ([]Event[E], int64, error) {
 	events, revision, _, err := c.step(false)
 	return events, revision, err
 }
 
-// Progress makes the current Next, or else the coming one, return at once, if need be without events: its revision is then the log's,
-// as it was when that call had delivered everything.
+// Progress makes the current Next, or else the coming one, return at once, if need be without events: its revision is
+// then the log's, as it was when that call had delivered everything.
 func (c *Cursor[E]) Progress() {
 	c.log.mu.Lock()
 	c.progress = true

@@ -6,8 +6,8 @@ import (
 )
 
 var (
-	// ErrCompacted says that history somebody asked for has been dropped: take a fresh snapshot and open a new cursor after it.
-	// The error that carries it is a [*CompactedError].
+	// ErrCompacted says that history somebody asked for has been dropped: take a fresh snapshot and open a new cursor
+	// after it. The error that carries it is a [*CompactedError].
 	ErrCompacted = errors.New("history has been compacted")
 	// ErrClosed says that the log or the cursor was closed.
 	ErrClosed = errors.New("watch closed")

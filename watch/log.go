@@ -23,8 +23,8 @@ const eventOverhead = 96
 
 // Config says what a Log keeps. The zero Config keeps everything until Compact is called.
 type Config[E any] struct {
-	// Start is the revision the log starts after: history up to it is unknown, so that opening at or before it is ErrCompacted.
-	// Zero means that the history is known from its beginning.
+	// Start is the revision the log starts after: history up to it is unknown, so that opening at or before it is
+	// ErrCompacted. Zero means that the history is known from its beginning.
 	Start int64
 	// MaxBytes bounds the sizes of the events kept. Zero means no bound.
 	MaxBytes int64
@@ -32,8 +32,8 @@ type Config[E any] struct {
 	MaxEvents int
 	// MaxAge bounds the age of the events kept. It is looked at when something is appended. Zero means no bound.
 	MaxAge time.Duration
-	// Index returns further terms under which an event is found by Selector.Terms. It is called without a lock held, once per
-	// event when it is appended and again by cursors that read history; it must be pure. Nil means none.
+	// Index returns further terms under which an event is found by Selector.Terms. It is called without a lock held,
+	// once per event when it is appended and again by cursors that read history; it must be pure. Nil means none.
 	Index func(Event[E]) []string
 }
 
@@ -81,8 +81,8 @@ func New[E any](cfg Config[E]) (*Log[E], error) {
 	}, nil
 }
 
-// Append publishes the transaction of a revision, which must be above all before it, and takes over the slice. Without events it is
-// the same as Advance. It fails with ErrOrder, or with what Close was given.
+// Append publishes the transaction of a revision, which must be above all before it, and takes over the slice.
+// Without events it is the same as Advance. It fails with ErrOrder, or with what Close was given.
 func (l *Log[E]) Append(revision int64, events []Event[E]) error {
 	var terms [][]string
 	if l.cfg.Index != nil {
@@ -148,8 +148,8 @@ func (l *Log[E]) Append(revision int64, events []Event[E]) error {
 	return nil
 }
 
-// Advance says that everything up to revision has been appended, though the last of it concerned nobody here. A revision at or below
-// the log's own changes nothing.
+// Advance says that everything up to revision has been appended, though the last of it concerned nobody here. A
+// revision at or below the log's own changes nothing.
 func (l *Log[E]) Advance(revision int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,8 +192,8 @@ func (l *Log[E]) Len() (events int, bytes int64) {
 	return l.events, l.bytes
 }
 
-// Close ends the log: every cursor delivers what was appended before, then fails with err, or with ErrClosed if err is nil. Later
-// calls change nothing.
+// Close ends the log: every cursor delivers what was appended before, then fails with err, or with ErrClosed if err
+// is nil. Later calls change nothing.
 func (l *Log[E]) Close(err error) {
 	if err == nil {
 		err = ErrClosed
@@ -217,8 +217,8 @@ func (l *Log[E]) Close(err error) {
 	}
 }
 
-// Open returns a cursor whose first event has revision from or above. A revision yet to come waits for it; zero means after the
-// newest. It fails with a *CompactedError when the history from there on is incomplete.
+// Open returns a cursor whose first event has revision from or above. A revision yet to come waits for it; zero means
+// after the newest. It fails with a *CompactedError when the history from there on is incomplete.
 func (l *Log[E]) Open(from int64, sel Selector) (*Cursor[E], error) {
 	if err := sel.validate(); err != nil {
 		return nil, err

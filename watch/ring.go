@@ -2,8 +2,8 @@ package watch
 
 import "sort"
 
-// ring is a queue of transactions in rising revision order: appended at the back, dropped at the front, searched in between. Dropped
-// slots are cleared, so that it keeps nothing alive.
+// ring is a queue of transactions in rising revision order: appended at the back, dropped at the front, searched in
+// between. Dropped slots are cleared, so that it keeps nothing alive.
 type ring[T any] struct {
 	slots []slot[T]
 	head  int // index of the oldest

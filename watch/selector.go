@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Selector says which events a cursor sees. The zero Selector selects everything. At most one of Key, Prefix and the range From, To
-// may be set; Terms restrict further.
+// Selector says which events a cursor sees. The zero Selector selects everything. At most one of Key, Prefix and the
+// range From, To may be set; Terms restrict further.
 type Selector struct {
 	// Key selects the events of one key. Empty means any.
 	Key string

@@ -1,7 +1,7 @@
 package watch
 
-// topic is what the cursors of one selector share: the posting list of their events and the channel that wakes them. The log's mutex
-// guards it.
+// topic is what the cursors of one selector share: the posting list of their events and the channel that wakes them.
+// The log's mutex guards it.
 type topic[E any] struct {
 	sel   Selector
 	id    string
@@ -101,7 +101,8 @@ func (x *index[E]) remove(t *topic[E]) {
 	}
 }
 
-// find calls visit for each topic that selects an event with this key and these terms, possibly twice for one that has several terms.
+// find calls visit for each topic that selects an event with this key and these terms, possibly twice for one that
+// has several terms.
 func (x *index[E]) find(key string, terms []string, visit func(*topic[E])) {
 	for _, t := range x.keys[key] {
 		visit(t)

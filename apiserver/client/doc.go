@@ -21,7 +21,7 @@
 //
 // # Watching
 //
-// [Watcher] is pulled. A watcher that fell behind ends with a 410 error (apierrors.IsResourceExpired or IsGone); its reader lists
-// again. [Open] gives a snapshot and a watcher that continue each other, from whatever client; clients in the
-// server's process share the server's objects with it.
+// [Watcher] is pulled. A watcher that fell behind ends with a 410 error (apierrors.IsResourceExpired or IsGone); its
+// reader lists again. [Open] gives a snapshot and a watcher that continue each other, from whatever client; clients
+// in the server's process share the server's objects with it.
 package client

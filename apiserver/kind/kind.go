@@ -112,8 +112,8 @@ func (k *Kind) Complete() error {
 	return errors.Join(problems...)
 }
 
-// Stamp sets the object's apiVersion and kind to this kind's. An object that has them is not written to, so that shared ones can
-// be encoded by several readers at once.
+// Stamp sets the object's apiVersion and kind to this kind's. An object that has them is not written to, so that
+// shared ones can be encoded by several readers at once.
 func (k *Kind) Stamp(obj Instance) {
 	if t := obj.GetObjectKind(); t.GroupVersionKind() != k.GroupVersionKind() {
 		t.SetGroupVersionKind(k.GroupVersionKind())

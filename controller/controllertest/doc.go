@@ -25,8 +25,8 @@
 // # Cleaning up
 //
 // The end of the test ends everything and waits for it: the manager, what was given to Run, the server, the store. A
-// part that does not end within a minute fails the test with the stacks of all goroutines. The server looks for objects in its caches
-// that a controller has changed in place, and fails the test for each.
+// part that does not end within a minute fails the test with the stacks of all goroutines. The server looks for
+// objects in its caches that a controller has changed in place, and fails the test for each.
 //
 // # Concurrency
 //

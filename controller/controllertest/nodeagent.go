@@ -13,15 +13,16 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// NodeAgent adjusts [AddNodeAgent]. Its functions are called from other goroutines, again each second (of virtual time, in a bubble)
-// as long as they say no.
+// NodeAgent adjusts [AddNodeAgent]. Its functions are called from other goroutines, again each second (of virtual
+// time, in a bubble) as long as they say no.
 type NodeAgent struct {
 	Ready func(p *corev1.Pod) bool // whether a pod becomes ready now; nil means each does at once
 	Gone  func(p *corev1.Pod) bool // whether a pod that is being deleted has ended; nil means at once
 }
 
-// AddNodeAgent adds to cp's manager, before Start, a stand-in for the agents of all nodes: pods that are bound to a node run, become
-// ready, and end when they are deleted. Pods that ended are left alone, so a test ends one through MutateStatus. Faults don't touch it.
+// AddNodeAgent adds to cp's manager, before Start, a stand-in for the agents of all nodes: pods that are bound to a
+// node run, become ready, and end when they are deleted. Pods that ended are left alone, so a test ends one through
+// MutateStatus. Faults don't touch it.
 func AddNodeAgent(cp *ControlPlane, agent NodeAgent) {
 	cp.t.Helper()
 	pods := controller.InformerFor(cp.Manager, kind.Pod)

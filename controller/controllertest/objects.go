@@ -12,7 +12,8 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// Create writes a new object and returns it as stored. An object of a namespaced kind without a namespace goes to default.
+// Create writes a new object and returns it as stored. An object of a namespaced kind without a namespace goes to
+// default.
 func Create[T kind.Instance](cp *ControlPlane, t kind.Type[T], obj T) T {
 	cp.t.Helper()
 	if t.Kind().Namespaced && obj.GetNamespace() == "" {

@@ -247,6 +247,7 @@ func TestHashCollision(t *testing.T) {
 		p.rolledOut("web:1", 3)
 		taken := kind.ReplicaSet.Copy(p.set("web:1"))
 		controllertest.Delete(p.ControlPlane, kind.Deployment, "default", "web")
+		p.Idle()
 		controllertest.Delete(p.ControlPlane, kind.ReplicaSet, "default", taken.Name)
 		p.Idle()
 		taken.ObjectMeta = metav1.ObjectMeta{Name: taken.Name, Namespace: "default", Labels: map[string]string{"app": "other"}}
@@ -285,6 +286,9 @@ func TestAdoptionAndRelease(t *testing.T) {
 		controllertest.Mutate(p.ControlPlane, kind.ReplicaSet, "default", rs.Name, func(rs *appsv1.ReplicaSet) { rs.Labels["app"] = "else" })
 		p.Idle()
 		require.Nil(p.t, controller.OwnerOf(controllertest.Get(p.ControlPlane, kind.ReplicaSet, "default", rs.Name)), "one that matches no more is released")
+		controllertest.Mutate(p.ControlPlane, kind.ReplicaSet, "default", rs.Name, func(rs *appsv1.ReplicaSet) { rs.Labels["app"] = "web" })
+		p.Idle()
+		require.NotNil(p.t, controller.OwnerOf(controllertest.Get(p.ControlPlane, kind.ReplicaSet, "default", rs.Name)), "one that matches again is adopted")
 	})
 }
 

@@ -12,6 +12,9 @@
 // replicas in the middle of a rollout is shared out in proportion. All of that is one pure function, [plan], of the
 // Deployment and its ReplicaSets; the reconciler carries out what it says.
 //
+// Pods of a set that was scaled down count until they are gone from its status, so that the surge is never passed, not for
+// a moment either; pods that are being deleted don't count, as upstream.
+//
 // Revisions are numbers in the annotation deployment.kubernetes.io/revision, as kubectl rollout expects; old ReplicaSets
 // beyond revisionHistoryLimit are deleted. A rollout without progress for progressDeadlineSeconds is reported in the
 // Progressing condition and goes on. A paused Deployment is scaled but not rolled out.

@@ -88,10 +88,9 @@ func (s *scaling) rolling() {
 	}
 	minAvailable := desired - maxUnavailable(s.d)
 	presentUnavailable := replicas(s.present.Spec.Replicas) - available(s.present)
-	// What may go: everything beyond what must be available, while new pods that are not available yet count as lost.
-	spare := s.specTotal() - minAvailable - presentUnavailable
-	spare = s.takeUnhealthy(spare)
-	s.takeAvailable(min(spare, s.available()-minAvailable))
+	// What may go: everything beyond what must be available, while new pods that are not available yet count as lost. What is
+	// left when no unavailable replica is, are available ones beyond the minimum.
+	s.takeAvailable(s.takeUnhealthy(s.specTotal() - minAvailable - presentUnavailable))
 }
 
 // occupied is how many pods there may be: a set that was scaled down counts with what it still has and, until its controller has
@@ -112,13 +111,6 @@ func (s *scaling) occupied() int32 {
 func (s *scaling) specTotal() (n int32) {
 	for _, rs := range s.all() {
 		n += replicas(rs.Spec.Replicas)
-	}
-	return n
-}
-
-func (s *scaling) available() (n int32) {
-	for _, rs := range s.all() {
-		n += available(rs)
 	}
 	return n
 }

@@ -8,7 +8,7 @@
 // An object all of whose owners are gone is deleted in the background; while one is left, the references to those that are gone are
 // removed. An object deleted in the foreground (finalizer foregroundDeletion) has its dependents deleted first, in the foreground too if they
 // have dependents, and goes when those that say blockOwnerDeletion have gone. One with the finalizer orphan goes after the references to
-// it have been removed. References to kinds that are not in Config.Kinds, and from a cluster-wide object to a namespaced one, can't be judged:
+// it have been removed. Objects that own one another in a circle don't wait for one another. References to kinds that are not in Config.Kinds, and from a cluster-wide object to a namespaced one, can't be judged:
 // such an owner counts as existing. Source: Kubernetes documentation, Garbage Collection.
 //
 // # How it is sure

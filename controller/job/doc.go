@@ -12,11 +12,11 @@
 //
 // Each pod carries the finalizer batch.kubernetes.io/job-tracking, so that a pod which is deleted still counts. A pod that ended is
 // counted in three steps, each of which may be repeated: its uid goes to status.uncountedTerminatedPods, its finalizer
-// goes, the uid turns into a number in the status. Failed indexes and the back-off are kept in the pods' and the Job's
-// state, never in the controller's memory, so that a restart loses nothing.
+// goes, the uid turns into a number in the status. The status is only written over the state that it was computed from. The back-off after
+// failures is computed from the pods that still exist, never from the controller's memory, so that a restart loses nothing.
 //
 // # What it does not do
 //
-// backoffLimitPerIndex, maxFailedIndexes, successPolicy and managedBy other than this controller: Jobs managed by
-// another controller are left alone, the other fields are refused with an event.
+// A Job with backoffLimitPerIndex or successPolicy is not run, and an event says so. Jobs whose managedBy names another controller are
+// left alone. Orphans are adopted when they carry the label batch.kubernetes.io/job-name, as pods of generated selectors do.
 package job

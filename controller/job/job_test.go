@@ -209,6 +209,7 @@ func TestSuspend(t *testing.T) {
 		suspend(true)
 		p.running(0)
 		require.Zero(p.t, p.job().Status.Failed, "suspending is no failure")
+		<-time.After(time.Hour) // the deadline starts again
 		suspend(false)
 		for _, pod := range p.running(2) {
 			p.end(pod, 0)

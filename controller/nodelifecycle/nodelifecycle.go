@@ -110,7 +110,7 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	if err != nil {
 		return controller.Result{}, ignoreGone(err)
 	}
-	if status(node, corev1.NodeReady) == corev1.ConditionUnknown {
+	if wait == 0 && status(node, corev1.NodeReady) == corev1.ConditionUnknown { // an agent that is back knows better
 		return again, r.markPods(ctx, node.Name)
 	}
 	return again, nil

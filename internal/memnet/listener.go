@@ -28,7 +28,8 @@ func Listen(name string) *Listener {
 	return &Listener{addr: Addr(name), closed: make(chan struct{}), conns: map[*Conn]struct{}{}}
 }
 
-// Dial connects. It does not wait for Accept. It fails when ctx has ended, or as a refused connection when the listener is closed.
+// Dial connects. It does not wait for Accept. It fails when ctx has ended, or as a refused connection when the
+// listener is closed.
 func (l *Listener) Dial(ctx context.Context) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, l.fail("dial", err)

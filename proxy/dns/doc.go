@@ -13,9 +13,9 @@
 //	_port._tcp.name.ns       SRV       each named port; a headless Service has one record per endpoint
 //	name.ns                  CNAME     an ExternalName Service's name
 //
-// and a-b-c-d.ns.pod.cluster.local is the address a.b.c.d, made from the name without asking whether there is such a pod.
-// The addresses of Services, and of endpoints of headless ones, have PTR records. Endpoints that are not ready are
-// left out unless the Service publishes them.
+// and a-b-c-d.ns.pod.cluster.local is the address a.b.c.d, made from the name without asking whether there is such a
+// pod. The addresses of Services, and of endpoints of headless ones, have PTR records. Endpoints that are not ready
+// are left out unless the Service publishes them.
 //
 // # Answers
 //
@@ -27,7 +27,8 @@
 //
 // # Parts
 //
-// [Build] is a pure function from objects to [Records], an immutable value; [Records.Answer] answers from it. [Server] is
-// the shell: informers, sockets, forwarding. Each change is answered from as soon as it has been seen; changes that come
-// close together are built together. Zone transfers, DNSSEC and caching of upstream answers are not offered.
+// [Build] is a pure function from objects to [Records], an immutable value; [Records.Answer] answers from it.
+// [Server] is the shell: informers, sockets, forwarding. Each change is answered from as soon as it has been seen;
+// changes that come close together are built together. Zone transfers, DNSSEC and caching of upstream answers are not
+// offered.
 package dns

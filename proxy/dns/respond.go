@@ -115,8 +115,8 @@ func (s *Server) forward(ctx context.Context, req *dns.Msg) *dns.Msg {
 	return refuse(req, dns.RcodeServerFailure)
 }
 
-// exchange asks one upstream over UDP, and over TCP when the answer did not fit. The question goes out under an id of our
-// own, so that an asker can't choose the one that an attacker has to guess.
+// exchange asks one upstream over UDP, and over TCP when the answer did not fit. The question goes out under an id of
+// our own, so that an asker can't choose the one that an attacker has to guess.
 func (s *Server) exchange(ctx context.Context, req *dns.Msg, upstream string) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.UpstreamTimeout)
 	defer cancel()

@@ -6,9 +6,9 @@
 //
 // # Which objects
 //
-// An Ingress is served when its class (spec.ingressClassName, or the older annotation) is an IngressClass whose controller
-// is keelson.dev/ingress. One that names no class belongs to the class that is marked as default, or to this proxy when
-// Config.WithoutClass says so.
+// An Ingress is served when its class (spec.ingressClassName, or the older annotation) is an IngressClass whose
+// controller is keelson.dev/ingress. One that names no class belongs to the class that is marked as default, or to
+// this proxy when Config.WithoutClass says so.
 //
 // # Routing
 //
@@ -19,8 +19,9 @@
 // default backend, or is 404.
 //
 // A backend is a port of a Service with a cluster IP; requests go to its endpoints directly, in turn, and to the next
-// one when an endpoint can't be dialed, which is safe because nothing was sent yet. No endpoint is 503, a backend that
-// breaks off 502. Host passes unchanged, X-Forwarded-For, -Host and -Proto are set anew. Upgrades such as WebSocket pass.
+// one when an endpoint can't be dialed, which is safe because nothing was sent yet. No endpoint is 503, a backend
+// that breaks off 502. Host passes unchanged, X-Forwarded-For, -Host and -Proto are set anew. Upgrades such as
+// WebSocket pass.
 //
 // # TLS
 //
@@ -34,5 +35,6 @@
 // # Lifetime
 //
 // When Run's context ends, no new request is taken, running ones have Config.Drain, and then all connections are
-// closed, upgraded ones too. Resource backends, redirects to HTTPS and annotations of other controllers are not offered.
+// closed, upgraded ones too. Resource backends, redirects to HTTPS and annotations of other controllers are not
+// offered.
 package ingress

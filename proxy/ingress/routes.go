@@ -140,8 +140,8 @@ func backendOf(namespace string, b *networkingv1.IngressBackend) (Backend, bool)
 	return Backend{namespace, b.Service.Name, b.Service.Port.Name, b.Service.Port.Number}, true
 }
 
-// Match finds the backend for a request. host may carry a port. ok is false when nothing matches and there is no default
-// backend; then the Route is zero. For a default backend only Backend is set.
+// Match finds the backend for a request. host may carry a port. ok is false when nothing matches and there is no
+// default backend; then the Route is zero. For a default backend only Backend is set.
 func (r *Routes) Match(host, path string) (route Route, ok bool) {
 	host = hostname(host)
 	candidates := []string{host, ""}

@@ -13,7 +13,8 @@ import (
 	"github.com/keelson-dev/keelson/proxy/ingress"
 )
 
-// object is an Ingress in namespace default of class ours; each path is host, type and path, with service name as backend.
+// object is an Ingress in namespace default of class ours; each path is host, type and path, with service name as
+// backend.
 func object(name string, age int, adjust func(*networkingv1.Ingress), paths ...[4]string) *networkingv1.Ingress {
 	class := "ours"
 	ing := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{

@@ -1,7 +1,7 @@
-// Package iptables is a dataplane in the Linux kernel for machines that are still run with iptables: the rules are those
-// of package nftables in iptables' words. It needs root (CAP_NET_ADMIN) and the iptables and iptables-restore programs,
-// for IPv6 Services ip6tables as well. Where nftables works, prefer it: here looking a Service up takes longer the more
-// Services there are.
+// Package iptables is a dataplane in the Linux kernel for machines that are still run with iptables: the rules are
+// those of package nftables in iptables' words. It needs root (CAP_NET_ADMIN) and the iptables and iptables-restore
+// programs, for IPv6 Services ip6tables as well. Where nftables works, prefer it: here looking a Service up takes
+// longer the more Services there are.
 //
 //	dp, err := iptables.New(iptables.Config{})
 //
@@ -14,9 +14,9 @@
 // # What it offers
 //
 // Cluster IPs, external addresses and node ports over TCP, UDP and SCTP; client-IP affinity through the match module
-// recent, whose lists outlive rewriting. Connections to node ports and external addresses are masqueraded unless the rule
-// is restricted to local backends, as are those that a backend makes to itself. Connections without a backend are
-// rejected. Connections survive changes in conntrack.
+// recent, whose lists outlive rewriting. Connections to node ports and external addresses are masqueraded unless the
+// rule is restricted to local backends, as are those that a backend makes to itself. Connections without a backend
+// are rejected. Connections survive changes in conntrack.
 //
 // # Lifetime
 //

@@ -14,9 +14,9 @@
 //
 // # Transactions
 //
-// IPVS has none. [Plan] is a pure function that says which steps lead from what the kernel has to what a table says; they
-// are carried out one by one, those that add before those that take away, and a step that fails is the error of its
-// rules alone. What the kernel has is read before each Apply, so that changes by others are repaired.
+// IPVS has none. [Plan] is a pure function that says which steps lead from what the kernel has to what a table says;
+// they are carried out one by one, those that add before those that take away, and a step that fails is the error of
+// its rules alone. What the kernel has is read before each Apply, so that changes by others are repaired.
 //
 // # What it does not do
 //

@@ -116,8 +116,8 @@ func (s *State) sort() {
 	}
 }
 
-// Plan says what leads from one state to the other. Virtual servers at addresses that the interface has not are somebody
-// else's and are left alone.
+// Plan says what leads from one state to the other. Virtual servers at addresses that the interface has not are
+// somebody else's and are left alone.
 func Plan(have, want State) Steps {
 	var steps Steps
 	haveAddr, wantAddr := set(have.Addrs), set(want.Addrs)

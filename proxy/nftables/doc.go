@@ -2,17 +2,17 @@
 // and no packet of theirs passes through this process. It needs root (CAP_NET_ADMIN) and the nft program.
 //
 // Everything stands in one table of family inet, named keelson unless Config says otherwise. Two maps per family lead
-// from address, protocol and port to a chain per Service port (cluster IPs and node ports), which chooses among one chain
-// per backend; Services without backends stand in a third map, whose connections are rejected. Lookup takes the same
-// time however many Services there are.
+// from address, protocol and port to a chain per Service port (cluster IPs and node ports), which chooses among one
+// chain per backend; Services without backends stand in a third map, whose connections are rejected. Lookup takes the
+// same time however many Services there are.
 //
 //	dp, err := nftables.New(nftables.Config{})
 //
 // # Transactions
 //
-// Each Apply is one nft transaction of the difference to what the kernel has: chains of Services that did not change are
-// not touched. The first Apply, and one after a failure, replaces the whole table in one transaction. Connections live
-// in conntrack and survive all of that; a backend that has left gets no new ones.
+// Each Apply is one nft transaction of the difference to what the kernel has: chains of Services that did not change
+// are not touched. The first Apply, and one after a failure, replaces the whole table in one transaction. Connections
+// live in conntrack and survive all of that; a backend that has left gets no new ones.
 //
 // # Addresses
 //

@@ -17,8 +17,8 @@ type Config struct {
 	// Table names the nftables table, which the dataplane owns; empty means keelson.
 	Table string
 
-	// PodCIDRs are the addresses of pods: connections to cluster IPs from elsewhere are masqueraded, so that answers find
-	// their way back. None means that no connection to a cluster IP is.
+	// PodCIDRs are the addresses of pods: connections to cluster IPs from elsewhere are masqueraded, so that answers
+	// find their way back. None means that no connection to a cluster IP is.
 	PodCIDRs []netip.Prefix
 
 	// NFT runs transactions; nil means the nft program. A *knftables.Fake of family inet works too.

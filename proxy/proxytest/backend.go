@@ -18,8 +18,8 @@ import (
 // patience bounds every wait of the suite: only a failure takes so long.
 const patience = 10 * time.Second
 
-// Server is a backend: over TCP it says its name in a line and then returns each line; over UDP it returns each datagram
-// with its name before it.
+// Server is a backend: over TCP it says its name in a line and then returns each line; over UDP it returns each
+// datagram with its name before it.
 type Server struct {
 	Name string
 	Addr netip.AddrPort

@@ -14,7 +14,8 @@ import (
 )
 
 // Cluster holds objects and answers get, list, watch, update and view for them: enough of a control plane for
-// informers and status writers. Objects given to it become its own. Selectors are ignored. It works in a synctest bubble.
+// informers and status writers. Objects given to it become its own. Selectors are ignored. It works in a synctest
+// bubble.
 type Cluster struct {
 	mu       sync.Mutex
 	revision int64

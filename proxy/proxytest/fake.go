@@ -67,7 +67,8 @@ func (f *Fake) Close() error {
 	return nil
 }
 
-// FailWith makes Apply return err from now on. When err consists of *proxy.RuleError alone the table is taken all the same.
+// FailWith makes Apply return err from now on. When err consists of *proxy.RuleError alone the table is taken all the
+// same.
 func (f *Fake) FailWith(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 // inNamespace marks the process that runs a test inside its namespace.
 const inNamespace = "KEELSON_PROXYTEST_NAMESPACE"
 
-// InNamespace runs test in a process of its own with an empty network namespace, in which it may do what root does to a
-// machine's network: only the loopback interface is there, and it is up. t must be a test, no subtest. Where the process
-// may make no namespace, the test is skipped.
+// InNamespace runs test in a process of its own with an empty network namespace, in which it may do what root does to
+// a machine's network: only the loopback interface is there, and it is up. t must be a test, no subtest. Where the
+// process may make no namespace, the test is skipped.
 func InNamespace(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	if os.Getenv(inNamespace) != "" {
@@ -53,8 +53,8 @@ func InNamespace(t *testing.T, test func(t *testing.T)) {
 	t.Log(text)
 }
 
-// InUserNamespace reports whether this process is root only of a user namespace, as inside InNamespace when the test was
-// started by an ordinary user.
+// InUserNamespace reports whether this process is root only of a user namespace, as inside InNamespace when the test
+// was started by an ordinary user.
 func InUserNamespace() bool {
 	m, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(m)), " ") != "0 0 4294967295"

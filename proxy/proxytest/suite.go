@@ -20,7 +20,8 @@ import (
 type Harness struct {
 	// New makes the dataplane; the suite closes it.
 	New func(t *testing.T) proxy.Dataplane
-	// VIP is the address of the nth Service, Backend an address that the nth backend may listen on; n counts from 1 to 9.
+	// VIP is the address of the nth Service, Backend an address that the nth backend may listen on; n counts from 1
+	// to 9.
 	VIP, Backend func(n int) netip.Addr
 	// Node is where node ports are; invalid means that the dataplane has none.
 	Node netip.Addr

@@ -30,7 +30,8 @@ const (
 
 // Config adjusts a dataplane. The zero Config works.
 type Config struct {
-	// NodeAddress is where node ports listen; the zero Addr means 127.0.0.1. Node ports of the other family are ignored.
+	// NodeAddress is where node ports listen; the zero Addr means 127.0.0.1. Node ports of the other family are
+	// ignored.
 	NodeAddress netip.Addr
 
 	Balance Balance
@@ -258,7 +259,8 @@ func (d *Dataplane) listen(f frontend, s *service) (listener, error) {
 	return nil, err
 }
 
-// Close stops listening, resets every connection and waits until all goroutines have ended. A second Close does nothing.
+// Close stops listening, resets every connection and waits until all goroutines have ended. A second Close does
+// nothing.
 func (d *Dataplane) Close() error {
 	d.cancel()
 	d.apply <- struct{}{}

@@ -206,7 +206,8 @@ func (r *Runtime) ListPodSandboxMetrics(ctx context.Context) ([]*runtimeapi.PodS
 	return answer.GetPodMetrics(), err
 }
 
-// GetContainerEvents implements CRI, as runtime.Runtime tells. The reader is as slow as it likes: the runtime decides how long it keeps up with that.
+// GetContainerEvents implements CRI, as runtime.Runtime tells. The reader is as slow as it likes: the runtime decides
+// how long it keeps up with that.
 func (r *Runtime) GetContainerEvents(ctx context.Context, ch chan *runtimeapi.ContainerEventResponse,
 	established func(runtimeapi.RuntimeService_GetContainerEventsClient)) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -215,8 +216,8 @@ func (r *Runtime) GetContainerEvents(ctx context.Context, ch chan *runtimeapi.Co
 		cancel()
 		return err
 	}
-	// A runtime made by Register sends its header when it keeps events for us. Others send it with their first event only,
-	// and are not waited for that long.
+	// A runtime made by Register sends its header when it keeps events for us. Others send it with their first event
+	// only, and are not waited for that long.
 	header := make(chan struct{})
 	go func() {
 		events.Header()

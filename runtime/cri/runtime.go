@@ -56,8 +56,8 @@ type Runtime struct {
 
 var _ kruntime.Runtime = (*Runtime)(nil)
 
-// Dial connects to the runtime at endpoint, and returns when it has answered. An endpoint is the path of a unix socket, or an
-// URL with the scheme unix or tcp.
+// Dial connects to the runtime at endpoint, and returns when it has answered. An endpoint is the path of a unix
+// socket, or an URL with the scheme unix or tcp.
 func Dial(ctx context.Context, endpoint string, config Config) (*Runtime, error) {
 	if config.CallTimeout < 0 {
 		return nil, fmt.Errorf("cri: Config.CallTimeout is %s: want zero or more", config.CallTimeout)

@@ -11,7 +11,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Register serves rt on server as CRI v1: both the runtime and the image service. The runtime stays the caller's to close.
+// Register serves rt on server as CRI v1: both the runtime and the image service. The runtime stays the caller's to
+// close.
 func Register(server grpc.ServiceRegistrar, rt kruntime.Runtime) {
 	runtimeapi.RegisterRuntimeServiceServer(server, &runtimeServer{rt: rt})
 	runtimeapi.RegisterImageServiceServer(server, &imageServer{rt: rt})

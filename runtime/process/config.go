@@ -10,8 +10,8 @@ import (
 
 // Config configures a Runtime. Only Root is required.
 type Config struct {
-	// Root is the directory that holds the runtime's state; it is created with mode 0700. One Runtime at a time may have
-	// it open. A new Runtime on the same Root adopts the pods that the last one left running.
+	// Root is the directory that holds the runtime's state; it is created with mode 0700. One Runtime at a time may
+	// have it open. A new Runtime on the same Root adopts the pods that the last one left running.
 	Root string
 
 	// Addresses is where pods get their addresses from, one each: a prefix inside 127.0.0.0/8 with at least four
@@ -56,8 +56,8 @@ type ResolverFunc func(ctx context.Context, image string) (Image, error)
 // Resolve implements Resolver.
 func (f ResolverFunc) Resolve(ctx context.Context, image string) (Image, error) { return f(ctx, image) }
 
-// Image is the part of an image's configuration that matters to a process. A container's command replaces Entrypoint and
-// Cmd, its args replace Cmd, its environment adds to Env.
+// Image is the part of an image's configuration that matters to a process. A container's command replaces Entrypoint
+// and Cmd, its args replace Cmd, its environment adds to Env.
 type Image struct {
 	Entrypoint []string
 	Cmd        []string

@@ -224,8 +224,8 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	return err
 }
 
-// StopContainer implements CRI: the stop signal to the process group, and after timeout seconds SIGKILL to every process
-// of the container. It returns when all have ended. It goes on when ctx ends.
+// StopContainer implements CRI: the stop signal to the process group, and after timeout seconds SIGKILL to every
+// process of the container. It returns when all have ended. It goes on when ctx ends.
 func (r *Runtime) StopContainer(ctx context.Context, id string, timeout int64) error {
 	s, c, err := r.owner(id)
 	if status.Code(err) == codes.NotFound {

@@ -29,8 +29,8 @@ func (c *capped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ExecSync implements CRI. A command that takes longer than timeout, if that is positive, is killed: DeadlineExceeded. A code
-// other than zero is an *runtime.ExitError. Of each stream at most 1 MiB is kept.
+// ExecSync implements CRI. A command that takes longer than timeout, if that is positive, is killed:
+// DeadlineExceeded. A code other than zero is an *runtime.ExitError. Of each stream at most 1 MiB is kept.
 func (r *Runtime) ExecSync(ctx context.Context, id string, cmd []string, timeout time.Duration) (stdout, stderr []byte, err error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc

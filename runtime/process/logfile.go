@@ -12,8 +12,8 @@ import (
 // maxLogLine is where a line is split in parts; kubectl logs joins them again.
 const maxLogLine = 16 << 10
 
-// logFile writes a container's output in CRI's format: time, stream, tag (F full, P part of a line) and text, one per line.
-// Lines that can't be written are lost, and the container runs on.
+// logFile writes a container's output in CRI's format: time, stream, tag (F full, P part of a line) and text, one per
+// line. Lines that can't be written are lost, and the container runs on.
 type logFile struct {
 	dir  string // never left, not even through links
 	path string // in dir

@@ -126,8 +126,8 @@ func (p *pod2) address() string {
 	return answer.Status.Network.Ip
 }
 
-// Wherever between two steps the agent dies: each supervisor that lives belongs to a sandbox that the next agent knows, and no
-// sandbox has two.
+// Wherever between two steps the agent dies: each supervisor that lives belongs to a sandbox that the next agent
+// knows, and no sandbox has two.
 func TestKilledAnywhere(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	for round := range 6 {

@@ -13,9 +13,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// root is the file system a container sees: the host's, with mounts on top. Where the path of a mount does not exist, the
-// deepest directory that does is replaced by an empty one in memory, into which everything that was in it is bound, and
-// the rest of the path is made there. Nothing is ever created on the host's own file systems.
+// root is the file system a container sees: the host's, with mounts on top. Where the path of a mount does not exist,
+// the deepest directory that does is replaced by an empty one in memory, into which everything that was in it is
+// bound, and the rest of the path is made there. Nothing is ever created on the host's own file systems.
 type root struct {
 	path string
 	made map[string]bool // directories in memory, absolute host paths below path
@@ -93,7 +93,8 @@ func pivot(path string) error {
 	return unix.Chdir("/")
 }
 
-// bind mounts m.HostPath at target. Mount flags that the host's mount has are kept, as they must be in a user namespace.
+// bind mounts m.HostPath at target. Mount flags that the host's mount has are kept, as they must be in a user
+// namespace.
 func bind(m *runtimeapi.Mount, target string) error {
 	if err := unix.Mount(m.HostPath, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err

@@ -30,8 +30,8 @@ const (
 	connectTimeout = 5 * time.Second
 )
 
-// Runtime runs pods as processes. It implements runtime.Runtime and runtime.Streamer. Close it when done; the pods run on
-// under their supervisors, except those supervised in this process.
+// Runtime runs pods as processes. It implements runtime.Runtime and runtime.Streamer. Close it when done; the pods
+// run on under their supervisors, except those supervised in this process.
 type Runtime struct {
 	config    Config
 	log       *zap.Logger

@@ -33,8 +33,8 @@ const (
 	readyTimeout = 30 * time.Second
 )
 
-// Main lets the program supervise pods: call it first thing in main, or in TestMain. It returns at once in a program that
-// was started by a user. In one that a Runtime started as the supervisor of a pod it never returns.
+// Main lets the program supervise pods: call it first thing in main, or in TestMain. It returns at once in a program
+// that was started by a user. In one that a Runtime started as the supervisor of a pod it never returns.
 func Main() {
 	if os.Getenv(supervisorEnv) == "" {
 		os.Setenv(mainEnv, strconv.Itoa(os.Getpid()))
@@ -51,7 +51,8 @@ type readiness struct {
 	Error string `json:"error,omitempty"`
 }
 
-// supervise is the supervisor's main. Descriptor 3 is the lock, 4 the pipe for readiness; the directory is the sandbox's.
+// supervise is the supervisor's main. Descriptor 3 is the lock, 4 the pipe for readiness; the directory is the
+// sandbox's.
 func supervise() int {
 	lock, ready := os.NewFile(3, "lock"), os.NewFile(4, "ready")
 	syscall.CloseOnExec(3)

@@ -8,7 +8,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// containerStats tells what a container uses. Where the system does not tell, CPU and memory are missing rather than zero.
+// containerStats tells what a container uses. Where the system does not tell, CPU and memory are missing rather than
+// zero.
 func containerStats(c *containerState, u usage) *runtimeapi.ContainerStats {
 	config := c.config()
 	now := time.Now().UnixNano()

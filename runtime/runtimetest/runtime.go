@@ -109,8 +109,8 @@ func (r *Runtime) Exit(containerID string, code int32) error {
 	return nil
 }
 
-// ExitPod makes the running containers of a pod (namespace/name) with a name end with a code, and returns how many there
-// were. An empty name means all of the pod's.
+// ExitPod makes the running containers of a pod (namespace/name) with a name end with a code, and returns how many
+// there were. An empty name means all of the pod's.
 func (r *Runtime) ExitPod(pod, name string, code int32) int {
 	r.mu.Lock()
 	var found []*container
@@ -129,8 +129,8 @@ func (r *Runtime) ExitPod(pod, name string, code int32) int {
 	return n
 }
 
-// Restart is a restart of the runtime: event streams break. With forget it comes back knowing of no sandbox, no container
-// and no image, and their processes are gone.
+// Restart is a restart of the runtime: event streams break. With forget it comes back knowing of no sandbox, no
+// container and no image, and their processes are gone.
 func (r *Runtime) Restart(forget bool) {
 	r.mu.Lock()
 	old := r.feed
@@ -160,7 +160,8 @@ func notFound(what, id string) error {
 	return status.Errorf(codes.NotFound, "%s %q not found", what, id)
 }
 
-// enter is the start of every call: it lets faults happen. What it returns ends the call, leave wraps the call's result.
+// enter is the start of every call: it lets faults happen. What it returns ends the call, leave wraps the call's
+// result.
 func (r *Runtime) enter(ctx context.Context, call Call) (leave func(error) error, err error) {
 	r.mu.Lock()
 	ask, closed := r.fault, r.closed

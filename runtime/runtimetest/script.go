@@ -14,9 +14,10 @@ import (
 // NoSuchCommand is a command that no runtime can execute: Script fails to start it, and no machine has it.
 const NoSuchCommand = "/keelson/no-such-command"
 
-// Script is the default behavior: it understands the few commands that tests of pods are made of, alone or as statements of
-// "sh -c": sleep, echo (also with >&2), exit, true, false and trap for TERM. The first thing that it does not know runs
-// until it is stopped, and so does a process without a command. A shell ended by SIGTERM has the code 143, as a real one.
+// Script is the default behavior: it understands the few commands that tests of pods are made of, alone or as
+// statements of "sh -c": sleep, echo (also with >&2), exit, true, false and trap for TERM. The first thing that it
+// does not know runs until it is stopped, and so does a process without a command. A shell ended by SIGTERM has the
+// code 143, as a real one.
 func Script(p Process) Behavior {
 	if len(p.Command) == 0 {
 		return Behavior{}

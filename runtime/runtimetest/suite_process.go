@@ -74,8 +74,8 @@ func testStream(b *bench) {
 	b.code(codes.NotFound, streamer.StreamAttach(b.ctx, "none", kruntime.Streams{}))
 }
 
-// awaitLog waits until a line of a container's log has a text: the process has come that far. A log has no event, so this
-// looks again and again.
+// awaitLog waits until a line of a container's log has a text: the process has come that far. A log has no event, so
+// this looks again and again.
 func (b *bench) awaitLog(pod, container, text string) {
 	b.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -7,7 +7,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// authServer says that authentication is off, and refuses the rest as etcd does then, or would if nobody could administer it.
+// authServer says that authentication is off, and refuses the rest as etcd does then, or would if nobody could
+// administer it.
 type authServer struct {
 	pb.UnimplementedAuthServer
 	*Server

@@ -57,8 +57,8 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 	return &pb.HashResponse{Header: res.Header, Hash: res.Hash}, nil
 }
 
-// HashKV implements pb.MaintenanceServer: a hash over all keys as they are at the revision. It is not the number that etcd itself
-// would give, since that is over its own encoding.
+// HashKV implements pb.MaintenanceServer: a hash over all keys as they are at the revision. It is not the number that
+// etcd itself would give, since that is over its own encoding.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
 	res, err := s.store.Range(ctx, store.RangeRequest{Key: []byte{0}, End: []byte{0}, Revision: max(0, r.Revision)})
 	if err != nil {
@@ -88,8 +88,8 @@ func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*p
 	return &pb.HashKVResponse{Header: header, Hash: sum.Sum32(), CompactRevision: st.CompactRevision, HashRevision: at}, err
 }
 
-// snapshotChunk is the size of one message of a snapshot, snapshotBlock what its length is padded to: etcd's client takes a file whose
-// length is 32 above a multiple of it as one that ends in a SHA-256.
+// snapshotChunk is the size of one message of a snapshot, snapshotBlock what its length is padded to: etcd's client
+// takes a file whose length is 32 above a multiple of it as one that ends in a SHA-256.
 const (
 	snapshotChunk = 32 << 10
 	snapshotBlock = 512

@@ -22,12 +22,13 @@ type Config struct {
 	Name string
 	// MemberID is the member's id. Zero means 1.
 	MemberID uint64
-	// ClientURLs are where clients reach the member, as told by the list of members. etcd's client uses them when it is told to
-	// synchronise its end points.
+	// ClientURLs are where clients reach the member, as told by the list of members. etcd's client uses them when it
+	// is told to synchronise its end points.
 	ClientURLs []string
 	// Version is the version of etcd that is claimed. Empty means 3.6.0.
 	Version string
-	// ProgressInterval is how often an idle watch that asked for it is told of progress. Zero means ten minutes, as in etcd.
+	// ProgressInterval is how often an idle watch that asked for it is told of progress. Zero means ten minutes, as
+	// in etcd.
 	ProgressInterval time.Duration
 	// Logger receives errors that a client is told only vaguely. Nil means none.
 	Logger *zap.Logger

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func putLeased(t *testing.T, s *store.Store, key string, lease int64) {
+func putLeased(t *testing.T, s Store, key string, lease int64) {
 	t.Helper()
 	_, err := s.Put(t.Context(), store.PutRequest{Key: []byte(key), Value: []byte("v"), Lease: lease})
 	require.NoError(t, err)

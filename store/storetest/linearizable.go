@@ -58,8 +58,8 @@ func register() porcupine.Model {
 	}
 }
 
-// testLinearizable has concurrent clients read, write and swap, and porcupine look for an order that explains what they saw; then it
-// checks that a watcher saw the same values.
+// testLinearizable has concurrent clients read, write and swap, and porcupine look for an order that explains what
+// they saw; then it checks that a watcher saw the same values.
 func testLinearizable(t *testing.T, opener Opener) {
 	const clients, operations = 8, 60
 	s := Open(t, opener, store.Config{})
@@ -127,7 +127,7 @@ func testLinearizable(t *testing.T, opener Opener) {
 	require.Equal(t, swaps+writes, seen)
 }
 
-func operate(t *testing.T, s *store.Store, in registerInput) (registerOutput, error) {
+func operate(t *testing.T, s Store, in registerInput) (registerOutput, error) {
 	key := []byte(in.key)
 	switch in.kind {
 	case "read":

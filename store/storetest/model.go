@@ -277,7 +277,7 @@ func testModel(t *testing.T, opener Opener) {
 	}
 }
 
-func step(t *testing.T, g generator, m *model, s *store.Store) {
+func step(t *testing.T, g generator, m *model, s Store) {
 	ctx := t.Context()
 	switch g.IntN(12) {
 	case 0, 1, 2:
@@ -335,7 +335,8 @@ func step(t *testing.T, g generator, m *model, s *store.Store) {
 	}
 }
 
-// repeats reports whether some way through the transaction puts a key twice, or puts and deletes it: every way is tried.
+// repeats reports whether some way through the transaction puts a key twice, or puts and deletes it: every way is
+// tried.
 func repeats(txn store.Txn) bool {
 	type change struct {
 		start, end string

@@ -55,7 +55,7 @@ func testSnapshot(t *testing.T, opener Opener) {
 	// Whatever is wrong with a snapshot is told; flipping any one byte is.
 	whole := snapshot.Bytes()
 	refused := func(what string, p []byte) {
-		_, err := store.Open(ctx, opener(t, store.Config{Restore: bytes.NewReader(p)}))
+		_, err := opener(t, store.Config{Restore: bytes.NewReader(p)})
 		if err == nil {
 			t.Fatalf("%s: accepted", what)
 		}
@@ -95,7 +95,7 @@ func testClosed(t *testing.T, opener Opener) {
 	_, err = w.Next(ctx)
 	require.ErrorIs(t, err, store.ErrClosed)
 	require.ErrorIs(t, s.Snapshot(ctx, io.Discard), store.ErrClosed)
-	_, err = store.Open(ctx, opener(t, store.Config{MaxTxnOps: -1}))
+	_, err = opener(t, store.Config{MaxTxnOps: -1})
 	require.ErrorIs(t, err, store.ErrConfig)
 	require.ErrorContains(t, err, "MaxTxnOps")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func watchFrom(t *testing.T, s *store.Store, req store.WatchRequest) *store.Watcher {
+func watchFrom(t *testing.T, s Store, req store.WatchRequest) *store.Watcher {
 	t.Helper()
 	w, err := s.Watch(t.Context(), req)
 	require.NoError(t, err)
