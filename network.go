@@ -99,13 +99,6 @@ func (n *network) services() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4(a), 20)
 }
 
-// dns is the address of the cluster's name server, inside the network but outside both ranges.
-func (n *network) dns() netip.Addr {
-	a := n.prefix.Addr().As4()
-	a[3] = 10
-	return netip.AddrFrom4(a)
-}
-
 func (n *network) Close() error {
 	if n == nil {
 		return nil

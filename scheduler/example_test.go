@@ -45,6 +45,7 @@ func ExampleNewTarget() {
 
 func ExampleScheduler_Explain() {
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	cluster, err := keelson.New(keelson.Config{Without: keelson.Scheduler | keelson.Controllers})
 	if err != nil {
 		fmt.Println(err)
@@ -78,4 +79,41 @@ func ExampleScheduler_Explain() {
 	//   owl: node(s) work at night (Morning)
 	// <nil>
 	// <nil> <nil>
+}
+
+// Each target has its own answer: all that objects, and the score where nothing does.
+func ExampleExplanation() {
+	why := &scheduler.Explanation{
+		Unit: "default/lark", Chosen: "early",
+		Targets: []scheduler.TargetVerdict{
+			{Target: "owl", Reasons: []scheduler.Verdict{*scheduler.RejectForGood("node(s) work at night")}},
+			{Target: "early", Fits: true, Score: 80, Scores: map[string]int64{"Morning": 80}},
+		},
+	}
+	why.Targets[0].Reasons[0].Plugin = "Morning"
+	fmt.Print(why)
+	// Output:
+	// default/lark would go to early
+	//   early: fits, score 80
+	//   owl: node(s) work at night (Morning)
+}
+
+func ExampleResourcesOf() {
+	r := scheduler.ResourcesOf(corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("1500m"), corev1.ResourceMemory: resource.MustParse("1Gi"),
+	})
+	fmt.Println(r.MilliCPU, r.Memory)
+	// Output: 1500 1073741824
+}
+
+// What one stage learns in a cycle, a later one of the same plugin reads: by type, so that plugins don't meet.
+func ExampleSave() {
+	type found struct{ licences int }
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "owl"}}
+	target := scheduler.NewTarget(node, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "lark"}})
+	cycle := scheduler.NewCycle(target.Units[0], scheduler.NewSnapshot([]*scheduler.Target{target}))
+	scheduler.Save(cycle, found{licences: 3})
+	f, ok := scheduler.Load[found](cycle)
+	fmt.Println(f.licences, ok)
+	// Output: 3 true
 }
