@@ -32,8 +32,8 @@ import (
 	"github.com/keelson-dev/keelson/store"
 )
 
-// ErrRunning is returned by a second Run.
-var ErrRunning = errors.New("keelson: Run was called before; make a new Cluster")
+// ErrRunning is returned by a second Run, of a Cluster or a Node.
+var ErrRunning = errors.New("keelson: Run was called before; make a new one")
 
 // ErrStopped is returned by requests to a cluster whose Run has ended.
 var ErrStopped = errors.New("keelson: the cluster has stopped")
@@ -192,17 +192,17 @@ func (c *Cluster) Run(ctx context.Context) (err error) {
 	undo = append(undo, remove)
 	if c.cfg.EmbeddedNetwork {
 		if err := c.openNetwork(ctx); err != nil {
-			return fmt.Errorf("keelson: %w", err)
+			return endedBy(ctx, fmt.Errorf("keelson: %w", err))
 		}
 		undo = append(undo, c.plane.network.Close)
 	}
 	if c.plane.store, err = store.Open(ctx, c.storeConfig()); err != nil {
-		return fmt.Errorf("keelson: open the store: %w", err)
+		return endedBy(ctx, fmt.Errorf("keelson: open the store: %w", err))
 	}
 	undo = append(undo, c.plane.store.Close)
 	if c.cfg.Listen != "" {
 		if err := c.listen(ctx); err != nil {
-			return fmt.Errorf("keelson: %w", err)
+			return endedBy(ctx, fmt.Errorf("keelson: %w", err))
 		}
 		undo = append(undo, closeListener(c.plane.listener))
 	}
@@ -317,7 +317,7 @@ func (c *Cluster) listen(ctx context.Context) error {
 	}
 	var lc net.ListenConfig
 	if c.plane.listener, err = lc.Listen(ctx, "tcp", c.cfg.Listen); err != nil {
-		return fmt.Errorf("Listen: %w", err)
+		return fmt.Errorf("listen on %s: %w", c.cfg.Listen, err)
 	}
 	return nil
 }

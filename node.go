@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,6 +37,7 @@ type Node struct {
 	listener net.Listener
 	tls      *tls.Config // nil: the listener is in memory, and nobody else reaches it
 	log      *zap.Logger
+	ran      atomic.Bool
 }
 
 // NewNode makes a node that lives on its own: it talks to the cluster over HTTPS with a certificate of its own if the
@@ -172,8 +174,11 @@ func (n *Node) Name() string { return n.name }
 func (n *Node) Runtime() kruntime.Runtime { return n.runtime }
 
 // Run runs the agent and its server until ctx ends. The node's pods stay. It returns nil then, or the error of the
-// part that failed first.
+// part that failed first. A second call gets ErrRunning and disturbs nothing.
 func (n *Node) Run(ctx context.Context) error {
+	if n.ran.Swap(true) {
+		return ErrRunning
+	}
 	g := newGroup(ctx)
 	server := &http.Server{Handler: n.kubelet.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(n.log.Named("http"))}
 	listener := n.listener

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -18,9 +16,6 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/store"
 )
-
-// futureWait is how long a request for a version that has not happened waits for it.
-const futureWait = 3 * time.Second
 
 // storePage is how many keys are read from the store at once when a selector leaves out some.
 const storePage = 500
@@ -65,13 +60,7 @@ func (c *call) reachRevision(ctx context.Context, revision int64) error {
 	if revision <= newest {
 		return f.wait(ctx, revision)
 	}
-	soon, cancel := context.WithTimeout(ctx, futureWait)
-	defer cancel()
-	err = f.wait(soon, revision)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return tooNew(revision, newest)
-	}
-	return err
+	return tooNew(revision, newest) // the store's revision is the newest of all members: nobody has seen a later one
 }
 
 // list answers a page of the collection.

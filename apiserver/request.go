@@ -8,6 +8,7 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/keelson-dev/keelson/apiserver/authn"
 	"github.com/keelson-dev/keelson/apiserver/authz"
@@ -121,6 +122,9 @@ func (c *call) authorize(ctx context.Context, verb client.Verb) error {
 	if verb == client.Create && c.req.Subresource == "" {
 		name = "" // the name of what does not exist yet grants nothing
 	}
+	if name == "" {
+		name = c.onlyName(verb)
+	}
 	d, err := c.server.authorizer.Authorize(ctx, authz.Attributes{
 		User: c.user, Verb: string(verb), Group: c.kind.Group, Version: c.kind.Version, Resource: c.kind.Plural,
 		Subresource: c.req.Subresource, Namespace: c.req.Namespace, Name: name,
@@ -143,6 +147,18 @@ func (c *call) authorize(ctx context.Context, verb client.Verb) error {
 		why = fmt.Errorf("%w: %s", why, d.Reason)
 	}
 	return apierrors.NewForbidden(c.kind.GroupResource(), c.req.Name, why)
+}
+
+// onlyName is the name that a collection's field selector restricts the request to, if it does: with it, a rule that
+// names objects allows to list and watch them, as upstream.
+func (c *call) onlyName(verb client.Verb) string {
+	if text := c.req.List.FieldSelector; text != "" && (verb == client.List || verb == client.Watch || verb == client.DeleteCollection) {
+		if parsed, err := fields.ParseSelector(text); err == nil {
+			name, _ := parsed.RequiresExactMatch("metadata.name")
+			return name
+		}
+	}
+	return ""
 }
 
 // route hands the request to what serves it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,8 +40,35 @@ func conflict(k *kind.Kind, name, format string, args ...any) error {
 	return apierrors.NewConflict(k.GroupResource(), name, fmt.Errorf(format, args...))
 }
 
+// A client learns nothing from the thousandth mistake, and joining the texts of n costs n*n.
+const (
+	maxErrors = 64
+	maxQuoted = 256 // bytes of a bad value, or of a path with keys in it
+)
+
 func invalid(k *kind.Kind, name string, errs field.ErrorList) error {
-	return apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), name, errs)
+	told := make(field.ErrorList, 0, min(len(errs), maxErrors))
+	for _, e := range errs[:min(len(errs), maxErrors)] {
+		short := *e
+		short.Field, short.Detail = quote(e.Field), quote(e.Detail)
+		if text, ok := e.BadValue.(string); ok {
+			short.BadValue = quote(text)
+		}
+		told = append(told, &short)
+	}
+	err := apierrors.NewInvalid(k.GroupVersionKind().GroupKind(), quote(name), told)
+	if more := len(errs) - len(told); more > 0 {
+		err.ErrStatus.Message += fmt.Sprintf(" (and %d more mistakes)", more)
+	}
+	return err
+}
+
+// quote cuts what a message quotes to what somebody reads.
+func quote(text string) string {
+	if len(text) <= maxQuoted {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxQuoted], "") + "..."
 }
 
 func tooLarge(size int) error {

@@ -16,6 +16,9 @@ import (
 // bookmarkEvery is how often a quiet watch that allows bookmarks gets one; upstream promises one a minute.
 const bookmarkEvery = 55 * time.Second
 
+// maxTimeout is the longest time-out of a watch, in seconds: a year.
+const maxTimeout = 365 * 24 * 60 * 60
+
 // errClosed ends a watch that its reader closed.
 var errClosed = errors.New("the watch was closed")
 
@@ -119,7 +122,7 @@ func (c *call) follow(ctx context.Context, sel *selector, v view, revision int64
 		w.bookmarks = time.AfterFunc(bookmarkEvery, func() { w.wake(&w.tick) })
 	}
 	if s := c.req.List.TimeoutSeconds; s != nil && *s > 0 {
-		w.timeout = time.AfterFunc(time.Duration(*s)*time.Second, func() { w.wake(&w.timedOut) })
+		w.timeout = time.AfterFunc(time.Duration(min(*s, maxTimeout))*time.Second, func() { w.wake(&w.timedOut) })
 	}
 	w.detach = context.AfterFunc(ctx, w.release) // last, because it reads the fields above
 	return w, nil

@@ -76,7 +76,9 @@ func (f *fake) Do(ctx context.Context, req *client.Request) (*client.Response, e
 		if rv := req.Object.GetResourceVersion(); rv != "" && rv != old.GetResourceVersion() {
 			return nil, apierrors.NewConflict(gr, req.Name, fmt.Errorf("stored is %s, given %s", old.GetResourceVersion(), rv))
 		}
+		uid := old.GetUID()
 		old = req.Kind.Copy(req.Object)
+		old.SetUID(uid) // another would be another object of the same name
 		f.storeLocked(req.Kind, client.Modified, old)
 	case client.Patch:
 		data, err := req.Kind.EncodeJSON(req.Kind.Copy(old))

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -80,6 +81,22 @@ func (i *Informer[T]) Revision() int64 { return i.core.cache.revisionNow() }
 // that sends no progress it may take until the next change or bookmark.
 func (i *Informer[T]) WaitRevision(ctx context.Context, revision int64) error {
 	return i.core.waitRevision(ctx, revision)
+}
+
+// ViewTimeout is how long a reconcile may wait for a view to show what it wrote. A view that is later than that is
+// cut off from the server; the reconcile fails and is tried again.
+const ViewTimeout = 10 * time.Second
+
+// WaitWrite waits until the view shows what a write returned, so that the next decision builds on it: ViewTimeout at
+// most.
+func (i *Informer[T]) WaitWrite(ctx context.Context, written T) error {
+	revision, err := client.ParseRevision(written.GetResourceVersion())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ViewTimeout)
+	defer cancel()
+	return i.WaitRevision(ctx, revision)
 }
 
 // WaitFor waits until cond holds for an object, which need not exist, and returns the object. cond sees the state at

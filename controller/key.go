@@ -12,9 +12,6 @@ import (
 // Key names an object of a kind that is clear from the context. Namespace is empty for cluster-scoped kinds.
 type Key = types.NamespacedName
 
-// Request is what a reconciler is asked for: the key of one object, which may no longer exist.
-type Request = Key
-
 // KeyOf is the key of an object.
 func KeyOf(obj kind.Instance) Key { return Key{Namespace: obj.GetNamespace(), Name: obj.GetName()} }
 

@@ -131,6 +131,9 @@ func (w *worker) desire(now time.Time) desired {
 		if g := d.pod.DeletionGracePeriodSeconds; g != nil {
 			seconds = *g
 		}
+		if d.gone {
+			seconds = min(seconds, forcedGrace) // nobody waits for it any more
+		}
 		seconds = max(seconds, 1)
 		if w.deadline.IsZero() {
 			w.deadline, w.graceFor = now.Add(time.Duration(seconds)*time.Second), seconds
@@ -144,6 +147,10 @@ func (w *worker) desire(now time.Time) desired {
 	d.deadline = w.deadline
 	return d
 }
+
+// forcedGrace is the most that a pod gets whose object has gone before its containers, such as by a forced deletion, in
+// seconds. Kubernetes promises such pods "a small grace period" (Pod Lifecycle, forced Pod termination).
+const forcedGrace = 2
 
 // interrupted tells whether a step has lost its purpose.
 func (s *step) interrupted(d *desired) bool {

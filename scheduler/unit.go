@@ -37,7 +37,7 @@ func (u *Unit) target() string { return u.Pod.Spec.NodeName }
 
 // finished units hold nothing any more.
 func (u *Unit) finished() bool {
-	return u.Pod.Status.Phase == corev1.PodSucceeded || u.Pod.Status.Phase == corev1.PodFailed
+	return controller.PodEnded(u.Pod)
 }
 
 // Resources is an amount of each resource: CPU in thousandths of a core, memory and storage in bytes, others in their

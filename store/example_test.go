@@ -108,3 +108,36 @@ func ExampleError() {
 	// true true range /a 1
 	// store: range "/a": revision is in the future; the newest is 1
 }
+
+// A range is read in pages, newest first here; Count says how many there are in all.
+func ExampleStore_Range() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	for _, key := range []string{"/jobs/1", "/jobs/2", "/jobs/3"} {
+		s.Put(ctx, store.PutRequest{Key: []byte(key)})
+	}
+	page, err := s.Range(ctx, store.RangeRequest{
+		Key: []byte("/jobs/"), End: store.PrefixEnd([]byte("/jobs/")), SortBy: store.SortByMod, SortDescend: true, Limit: 2,
+	})
+	for _, kv := range page.KVs {
+		fmt.Println(string(kv.Key), kv.ModRevision)
+	}
+	fmt.Println(page.Count, page.More, err)
+	// Output:
+	// /jobs/3 4
+	// /jobs/2 3
+	// 3 true <nil>
+}
+
+func ExampleStore_Status() {
+	ctx := context.Background()
+	s, _ := store.Open(ctx, store.Config{})
+	defer s.Close()
+	s.Put(ctx, store.PutRequest{Key: []byte("/a"), Value: []byte("1")})
+	s.Put(ctx, store.PutRequest{Key: []byte("/a"), Value: []byte("2")})
+	_ = s.Compact(ctx, 3)
+	status, err := s.Status(ctx)
+	fmt.Println(status.Revision, status.CompactRevision, status.Keys, status.Durable, err)
+	// Output: 3 3 1 false <nil>
+}

@@ -174,3 +174,12 @@ func Bind(ctx context.Context, c Client, pod *corev1.Pod, node string) error {
 	})
 	return err
 }
+
+// IgnoreNotFound is nil for a NotFound error and err for any other: for whoever only wants an object gone, or changed
+// if it is still there.
+func IgnoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -239,3 +239,11 @@ func TestAnswerOfAnotherTypeIsAnError(t *testing.T) {
 	_, err = c.List(t.Context())
 	require.EqualError(t, err, "list pods: item 0 is a *v1.ConfigMap, want a *v1.Pod")
 }
+
+func TestIgnoreNotFound(t *testing.T) {
+	gone := apierrors.NewNotFound(fleets.Kind().GroupResource(), "lobby")
+	require.NoError(t, client.IgnoreNotFound(gone))
+	require.NoError(t, client.IgnoreNotFound(nil))
+	other := errors.New("other")
+	require.Equal(t, other, client.IgnoreNotFound(other))
+}

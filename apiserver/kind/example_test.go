@@ -89,5 +89,5 @@ func ExampleStrictError() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// unknown field "spec.nodename"
+	// manifest document 1: strict decoding: unknown field "spec.nodename"
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,22 @@ const (
 	gzipFrom    = 128 << 10 // bytes; smaller answers cost more to compress than to send
 	warningCode = 299
 	maxWarning  = 1 << 10 // bytes of one warning that are sent
+	maxWarnings = 4 << 10 // bytes of all of them, as upstream
+
+	maxMessage       = 16 << 10 // bytes of a Status's message, which may quote what the client sent
+	maxCauses        = 100
+	maxCauseMessage  = 1 << 10
+	maxWarningsCount = 32
 )
+
+// shorten cuts a text to at most n bytes of valid UTF-8, and says so.
+func shorten(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	const end = "... (shortened)"
+	return strings.ToValidUTF8(text[:max(0, n-len(end))], "") + end
+}
 
 // marshaler is what generated types with a protobuf form have.
 type marshaler interface{ Marshal() ([]byte, error) }
@@ -235,15 +251,23 @@ func tableOf(r *http.Request, k *kind.Kind, items []kind.Instance) (*metav1.Tabl
 	return table.Of(k, items, include, time.Now())
 }
 
-// warn adds warnings for the user to the headers.
+// warn adds warnings for the user to the headers. Clients refuse headers that are too long, so that many warnings end
+// in one that counts the rest.
 func warn(w http.ResponseWriter, texts []string) {
-	for _, t := range texts {
-		if len(t) > maxWarning {
-			t = t[:maxWarning]
-		}
-		if v, err := utilnet.NewWarningHeader(warningCode, "-", strings.ToValidUTF8(t, "?")); err == nil {
+	left := maxWarnings
+	add := func(text string) {
+		text = shorten(strings.ToValidUTF8(text, "?"), maxWarning)
+		left -= len(text)
+		if v, err := utilnet.NewWarningHeader(warningCode, "-", text); err == nil {
 			w.Header().Add("Warning", v)
 		}
+	}
+	for i, t := range texts {
+		if i == maxWarningsCount || left <= 0 {
+			add(fmt.Sprintf("%d more warnings", len(texts)-i))
+			return
+		}
+		add(t)
 	}
 }
 
@@ -271,6 +295,22 @@ func statusOf(err error) metav1.Status {
 	return apierrors.NewInternalError(err).Status()
 }
 
+// bound keeps what a Status quotes of a request from being as large as the request.
+func bound(s *metav1.Status) {
+	s.Message = shorten(s.Message, maxMessage)
+	if s.Details == nil {
+		return
+	}
+	details := *s.Details
+	details.Name = shorten(details.Name, maxCauseMessage)
+	details.Causes = slices.Clone(details.Causes[:min(len(details.Causes), maxCauses)])
+	for i := range details.Causes {
+		c := &details.Causes[i]
+		c.Message, c.Field = shorten(c.Message, maxCauseMessage), shorten(c.Field, maxCauseMessage)
+	}
+	s.Details = &details
+}
+
 // fail answers with an error. After the answer was begun it can only end the connection.
 func (h *Handler) fail(w *response, r *http.Request, err error) {
 	if w.begun {
@@ -278,6 +318,7 @@ func (h *Handler) fail(w *response, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	s := statusOf(err)
+	bound(&s)
 	if s.Status == "" {
 		s.Status = metav1.StatusFailure
 	}

@@ -6,7 +6,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
+	"reflect"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,8 +28,11 @@ const (
 	validateIgnore = metav1.FieldValidationIgnore
 )
 
-// readBody reads a request's body, up to the limit.
-func readBody(r *http.Request) ([]byte, error) {
+// bodyTimeout is how long a body may take to arrive: kube-apiserver's time-out of a request.
+const bodyTimeout = time.Minute
+
+// readBody reads a request's body, up to the limit and within bodyTimeout.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, unsupportedMedia("Content-Encoding: "+enc, "identity")
 	}
@@ -43,12 +49,27 @@ func readBody(r *http.Request) ([]byte, error) {
 		if errors.As(err, &limit) {
 			return nil, tooLarge
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, &apierrors.StatusError{ErrStatus: metav1.Status{
+				Status: metav1.StatusFailure, Code: http.StatusRequestTimeout, Reason: metav1.StatusReasonTimeout,
+				Message: fmt.Sprintf("the body did not arrive within %v", bodyTimeout),
+			}}
+		}
 		return nil, apierrors.NewBadRequest("the body could not be read: " + err.Error())
 	}
 	if len(data) > maxBody {
 		return nil, tooLarge
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // it is all there
 	return data, nil
+}
+
+// limitBody makes a body that does not come fail to be read. It is done before anything is known about the request, because a
+// server reads what is left of a body also after it has refused it.
+func limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // not every connection has deadlines
+	}
 }
 
 // bodyMedia is the media type of a request's body; none means JSON.
@@ -82,8 +103,8 @@ func fieldValidation(r *http.Request) (string, error) {
 
 // decodeObject reads the object that a create or an update writes. Problems of strict decoding are an error or
 // warnings, as validation says.
-func decodeObject(r *http.Request, k *kind.Kind, validation string) (kind.Instance, []string, error) {
-	data, err := readBody(r)
+func decodeObject(w http.ResponseWriter, r *http.Request, k *kind.Kind, validation string) (kind.Instance, []string, error) {
+	data, err := readBody(w, r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,25 +116,21 @@ func decodeObject(r *http.Request, k *kind.Kind, validation string) (kind.Instan
 	switch media {
 	case mediaJSON:
 	case mediaYAML:
-		converted, err := yamlconv.YAMLToJSON(data)
-		if err != nil {
+		var duplicate error
+		if data, duplicate, err = fromYAML(data, validation != validateIgnore); err != nil {
 			return nil, nil, badObject(k, err)
 		}
-		if _, strict := yamlconv.YAMLToJSONStrict(data); strict != nil {
-			problems = append(problems, strict)
+		if duplicate != nil {
+			problems = append(problems, duplicate)
 		}
-		data = converted
 	case mediaProtobuf:
-		if !k.Protobuf() {
-			return nil, nil, unsupportedMedia(media, mediaJSON, mediaYAML)
-		}
-		obj, err := k.DecodeProtobuf(data)
-		if err != nil {
-			return nil, nil, badObject(k, err)
-		}
-		return obj, nil, nil
+		obj, err := decodeProtobuf(k, data)
+		return obj, nil, err
 	default:
 		return nil, nil, unsupportedMedia(media, mediaJSON, mediaYAML, mediaProtobuf)
+	}
+	if err := checkJSON(data); err != nil {
+		return nil, nil, badObject(k, err)
 	}
 	obj, err := k.DecodeJSON(data, validation != validateIgnore)
 	var strict *kind.StrictError
@@ -136,6 +153,39 @@ func decodeObject(r *http.Request, k *kind.Kind, validation string) (kind.Instan
 	return obj, texts, nil
 }
 
+// fromYAML converts one YAML document. duplicate says that a key is there twice, of which the last one counts.
+func fromYAML(data []byte, strict bool) (converted []byte, duplicate, err error) {
+	if err := checkYAML(data); err != nil {
+		return nil, nil, err
+	}
+	if strict {
+		if converted, duplicate = yamlconv.YAMLToJSONStrict(data); duplicate == nil {
+			return converted, nil, nil
+		}
+	}
+	converted, err = yamlconv.YAMLToJSON(data)
+	return converted, duplicate, err
+}
+
+func decodeProtobuf(k *kind.Kind, data []byte) (kind.Instance, error) {
+	if !k.Protobuf() {
+		return nil, unsupportedMedia(mediaProtobuf, mediaJSON, mediaYAML)
+	}
+	if raw, _, err := kind.OpenEnvelope(data); err == nil {
+		if err := checkProtobuf(reflect.TypeOf(k.New()).Elem(), raw); err != nil {
+			return nil, badObject(k, err)
+		}
+	}
+	obj, err := k.DecodeProtobuf(data)
+	if err == nil {
+		err = checkStrings(reflect.ValueOf(obj))
+	}
+	if err != nil {
+		return nil, badObject(k, err)
+	}
+	return obj, nil
+}
+
 func badObject(k *kind.Kind, err error) error {
 	if errors.Is(err, kind.ErrWrongKind) {
 		return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v", k.Name, err))
@@ -144,9 +194,9 @@ func badObject(k *kind.Kind, err error) error {
 }
 
 // decodeDeleteOptions reads delete options from the body or, without one, from the query.
-func decodeDeleteOptions(r *http.Request) (metav1.DeleteOptions, error) {
+func decodeDeleteOptions(w http.ResponseWriter, r *http.Request) (metav1.DeleteOptions, error) {
 	var o metav1.DeleteOptions
-	data, err := readBody(r)
+	data, err := readBody(w, r)
 	if err != nil {
 		return o, err
 	}
@@ -175,12 +225,15 @@ func decodeDeleteOptions(r *http.Request) (metav1.DeleteOptions, error) {
 		}
 		return o, checkDeleteOptions(&o)
 	case mediaYAML:
-		if data, err = yamlconv.YAMLToJSON(data); err != nil {
+		if data, _, err = fromYAML(data, false); err != nil {
 			return o, apierrors.NewBadRequest("delete options: " + err.Error())
 		}
 	case mediaJSON:
 	default:
 		return o, unsupportedMedia(media, mediaJSON, mediaYAML, mediaProtobuf)
+	}
+	if err := checkJSON(data); err != nil {
+		return o, apierrors.NewBadRequest("delete options: " + err.Error())
 	}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &o); err != nil {
 		return o, apierrors.NewBadRequest("delete options: " + err.Error())

@@ -97,6 +97,7 @@ func New(cfg Config) (*Handler, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w}
 	defer h.recover(rw, r)
+	limitBody(rw, r)
 	if err := h.serve(rw, r); err != nil {
 		h.fail(rw, r, err)
 	}
@@ -162,7 +163,11 @@ func (h *Handler) serve(w *response, r *http.Request) error {
 	if t, ok := parseResource(segments); ok {
 		return h.resource(w, r, user, t)
 	}
-	if err := h.allowed(r.Context(), authz.Attributes{User: user, Verb: strings.ToLower(r.Method), Path: r.URL.Path}); err != nil {
+	path := r.URL.Path
+	if path == "" {
+		path = "/" // an authorizer would take an empty one for a resource's
+	}
+	if err := h.allowed(r.Context(), authz.Attributes{User: user, Verb: strings.ToLower(r.Method), Path: path}); err != nil {
 		return err
 	}
 	return h.nonResource(w, r, segments)
@@ -230,7 +235,7 @@ func (h *Handler) impersonate(r *http.Request, user authn.User) (authn.User, err
 	ask := func(group, resource, subresource, name string) error {
 		return h.allowed(r.Context(), authz.Attributes{User: user, Verb: "impersonate", Group: group, Resource: resource, Subresource: subresource, Name: name})
 	}
-	if err := ask("", "users", "", name); err != nil {
+	if err := h.allowed(r.Context(), impersonating(user, name)); err != nil {
 		return user, err
 	}
 	for _, g := range groups {
@@ -250,7 +255,21 @@ func (h *Handler) impersonate(r *http.Request, user authn.User) (authn.User, err
 			}
 		}
 	}
+	if name == authn.UserAnonymous && len(groups) == 0 {
+		groups = []string{authn.GroupUnauthenticated}
+	}
 	return authn.Authenticated(authn.User{Name: name, UID: uid, Groups: slices.Clone(groups), Extra: extra}), nil
+}
+
+// impersonating is the permission to act as a user; a service account is a resource of its namespace, as upstream.
+func impersonating(user authn.User, name string) authz.Attributes {
+	a := authz.Attributes{User: user, Verb: "impersonate", Resource: "users", Name: name}
+	if account, ok := strings.CutPrefix(name, "system:serviceaccount:"); ok {
+		if namespace, account, ok := strings.Cut(account, ":"); ok && namespace != "" && account != "" && !strings.Contains(account, ":") {
+			a.Resource, a.Namespace, a.Name = "serviceaccounts", namespace, account
+		}
+	}
+	return a
 }
 
 // allowed asks the Authorizer; a refusal is a 403 status.

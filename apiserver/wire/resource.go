@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keelson-dev/keelson/apiserver/authn"
+	"github.com/keelson-dev/keelson/apiserver/authz"
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/apiserver/nodeproxy"
@@ -196,9 +197,22 @@ func (c *call) writeOptions() error {
 	return nil
 }
 
+// authorized sets the verb and asks whether the user may do this, so that a body is read and decoded only for those
+// who may. The client that carries the request asks again, for what it then does.
+func (c *call) authorized(verb client.Verb) error {
+	c.req.Verb = verb
+	if verb == client.DeleteCollection && c.q.Get("fieldSelector") != "" {
+		return nil // which may name the one object that the user may delete: the client reads it, and there is no body worth speaking of
+	}
+	return c.h.allowed(c.r.Context(), authz.Attributes{
+		User: c.user, Verb: string(verb), Group: c.kind.Group, Version: c.kind.Version, Resource: c.kind.Plural,
+		Subresource: c.path.subresource, Namespace: c.path.namespace, Name: c.path.name,
+	})
+}
+
 // body decodes what is written, and checks that it agrees with the path.
 func (c *call) body() error {
-	obj, warnings, err := decodeObject(c.r, c.sent, c.req.FieldValidation)
+	obj, warnings, err := decodeObject(c.w, c.r, c.sent, c.req.FieldValidation)
 	if err != nil {
 		return err
 	}
@@ -229,7 +243,9 @@ func (c *call) create() error {
 	if err := c.writeOptions(); err != nil {
 		return err
 	}
-	c.req.Verb = client.Create
+	if err := c.authorized(client.Create); err != nil {
+		return err
+	}
 	if err := c.body(); err != nil {
 		return err
 	}
@@ -244,7 +260,9 @@ func (c *call) update() error {
 	if err := c.writeOptions(); err != nil {
 		return err
 	}
-	c.req.Verb = client.Update
+	if err := c.authorized(client.Update); err != nil {
+		return err
+	}
 	if err := c.body(); err != nil {
 		return err
 	}
@@ -259,7 +277,9 @@ func (c *call) patch() error {
 	if err := c.writeOptions(); err != nil {
 		return err
 	}
-	c.req.Verb = client.Patch
+	if err := c.authorized(client.Patch); err != nil {
+		return err
+	}
 	media, err := bodyMedia(c.r)
 	if err != nil {
 		return err
@@ -281,8 +301,13 @@ func (c *call) patch() error {
 	if c.req.PatchType == types.ApplyPatchType && c.q.Get("fieldManager") == "" {
 		return apierrors.NewBadRequest("fieldManager: required for an apply patch")
 	}
-	if c.req.PatchData, err = readBody(c.r); err != nil {
+	if c.req.PatchData, err = readBody(c.w, c.r); err != nil {
 		return err
+	}
+	if c.req.PatchType != types.ApplyPatchType { // which is YAML
+		if err := checkJSON(c.req.PatchData); err != nil {
+			return apierrors.NewBadRequest("patch: " + err.Error())
+		}
 	}
 	return c.answer(f, http.StatusOK)
 }
@@ -307,11 +332,14 @@ func (c *call) answer(f form, code int) error {
 	return c.h.writeObject(c.w, c.r, code, f, k, resp.Object)
 }
 
-func (c *call) deleteOptions() error {
+func (c *call) deleteOptions(verb client.Verb) error {
 	if err := c.writeOptions(); err != nil {
 		return err
 	}
-	opts, err := decodeDeleteOptions(c.r)
+	if err := c.authorized(verb); err != nil {
+		return err
+	}
+	opts, err := decodeDeleteOptions(c.w, c.r)
 	if err != nil {
 		return err
 	}
@@ -326,10 +354,9 @@ func (c *call) delete() error {
 	if err != nil {
 		return err
 	}
-	if err := c.deleteOptions(); err != nil {
+	if err := c.deleteOptions(client.Delete); err != nil {
 		return err
 	}
-	c.req.Verb = client.Delete
 	resp, err := c.client().Do(c.r.Context(), c.req)
 	if err != nil {
 		return err
@@ -350,7 +377,7 @@ func (c *call) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	if err := c.deleteOptions(); err != nil {
+	if err := c.deleteOptions(client.DeleteCollection); err != nil {
 		return err
 	}
 	q := url.Values{}
@@ -362,7 +389,6 @@ func (c *call) deleteCollection() error {
 	if c.req.List, err = listOptions(q); err != nil {
 		return err
 	}
-	c.req.Verb = client.DeleteCollection
 	resp, err := c.client().Do(c.r.Context(), c.req)
 	if err != nil {
 		return err

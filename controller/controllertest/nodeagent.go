@@ -45,12 +45,12 @@ func AddNodeAgent(cp *ControlPlane, agent NodeAgent) {
 			}
 			return controller.Result{}, err
 		}
-		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		if controller.PodEnded(p) {
 			return controller.Result{}, nil
 		}
 		ready := agent.Ready == nil || agent.Ready(p)
 		_, err := typed.MutateStatus(ctx, p.Namespace, p.Name, func(now *corev1.Pod) error {
-			if now.UID == p.UID && now.Status.Phase != corev1.PodSucceeded && now.Status.Phase != corev1.PodFailed {
+			if now.UID == p.UID && !controller.PodEnded(now) {
 				setReady(now, ready)
 			}
 			return nil

@@ -25,9 +25,6 @@ type Config struct {
 	Workers int // how many Deployments are reconciled side by side; 0 means 4
 }
 
-// viewTimeout bounds how long a reconcile waits for its own writes to show.
-const viewTimeout = 10 * time.Second
-
 type reconciler struct {
 	client      client.Client
 	deployments *controller.Informer[*appsv1.Deployment]
@@ -127,8 +124,8 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	return controller.Result{RequeueAfter: after}, r.cleanUp(ctx, d, present, old)
 }
 
-// claim gives the sets that the Deployment controls. It adopts orphans that its selector matches and lets go of sets that it no
-// longer does.
+// claim gives the sets that the Deployment controls. It adopts orphans that its selector matches and lets go of sets
+// that it no longer does.
 func (r *reconciler) claim(ctx context.Context, d *appsv1.Deployment, selector labels.Selector) ([]*appsv1.ReplicaSet, error) {
 	for _, rs := range r.ownedSets.By(d) {
 		if rs.DeletionTimestamp == nil && !selector.Matches(labels.Set(rs.Labels)) {
@@ -201,7 +198,7 @@ func (r *reconciler) ensurePresent(ctx context.Context, d *appsv1.Deployment, pr
 		r.recorder.Event(d, corev1.EventTypeWarning, "ReplicaSetCreateError", "Creating ReplicaSet %s failed: %v", rs.Name, err)
 		return nil, err
 	}
-	return out, r.seen(ctx, out)
+	return out, r.sets.WaitWrite(ctx, out)
 }
 
 // collision handles a set of that name which is not in the view: our own that the view lacks, or another template's.
@@ -211,7 +208,7 @@ func (r *reconciler) collision(ctx context.Context, d *appsv1.Deployment, name s
 		return err
 	}
 	if controller.OwnedBy(have, d) && sameTemplate(&have.Spec.Template, &d.Spec.Template) {
-		return errors.Join(r.seen(ctx, have), errors.New("the view lacked the Deployment's own ReplicaSet"))
+		return errors.Join(r.sets.WaitWrite(ctx, have), errors.New("the view lacked the Deployment's own ReplicaSet"))
 	}
 	out, err := client.For(r.client, kind.Deployment).MutateStatus(ctx, d.Namespace, d.Name, func(now *appsv1.Deployment) error {
 		n := int32(1)
@@ -226,7 +223,7 @@ func (r *reconciler) collision(ctx context.Context, d *appsv1.Deployment, name s
 	if err != nil {
 		return err
 	}
-	return errors.Join(waitFor(ctx, r.deployments, out), errors.New("another ReplicaSet has the name of this template's hash; trying another name"))
+	return errors.Join(r.deployments.WaitWrite(ctx, out), errors.New("another ReplicaSet has the name of this template's hash; trying another name"))
 }
 
 // carryOut scales the sets as the plan says: up first, so that nothing is lost in between.
@@ -270,7 +267,7 @@ func (r *reconciler) podsOf(sets []*appsv1.ReplicaSet) int {
 	n := 0
 	for _, rs := range sets {
 		for _, p := range r.ownedPods.By(rs) {
-			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			if !controller.PodEnded(p) {
 				n++
 			}
 		}
@@ -294,26 +291,11 @@ func (r *reconciler) updateSet(ctx context.Context, rs *appsv1.ReplicaSet, chang
 	if err != nil {
 		return nil, err
 	}
-	return out, r.seen(ctx, out)
+	return out, r.sets.WaitWrite(ctx, out)
 }
 
-func (r *reconciler) seen(ctx context.Context, rs *appsv1.ReplicaSet) error {
-	return waitFor(ctx, r.sets, rs)
-}
-
-// waitFor waits until an informer shows a write.
-func waitFor[T kind.Instance](ctx context.Context, i *controller.Informer[T], written T) error {
-	revision, err := client.ParseRevision(written.GetResourceVersion())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
-	defer cancel()
-	return i.WaitRevision(ctx, revision)
-}
-
-// cleanUp deletes old sets beyond the history that the Deployment keeps, the oldest revisions first, once a rollout is complete or the
-// Deployment paused: until then the way back stays open. Sets with pods stay.
+// cleanUp deletes old sets beyond the history that the Deployment keeps, the oldest revisions first, once a rollout
+// is complete or the Deployment paused: until then the way back stays open. Sets with pods stay.
 func (r *reconciler) cleanUp(ctx context.Context, d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.ReplicaSet) error {
 	if status, _ := statusOf(d, present, old, time.Now()); !d.Spec.Paused && !complete(d, &status) {
 		return nil
@@ -339,8 +321,8 @@ func (r *reconciler) cleanUp(ctx context.Context, d *appsv1.Deployment, present 
 	return nil
 }
 
-// writeStatus writes the status, and the Deployment's own revision annotation, where they changed. It looks at the sets as they are
-// now. The annotation comes last: that it differs is how a status knows that a rollout begins.
+// writeStatus writes the status, and the Deployment's own revision annotation, where they changed. It looks at the
+// sets as they are now. The annotation comes last: that it differs is how a status knows that a rollout begins.
 func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.ReplicaSet) (time.Duration, error) {
 	latest := func(rs *appsv1.ReplicaSet) *appsv1.ReplicaSet {
 		if now, ok := r.sets.Get(rs.Namespace, rs.Name); ok && now.UID == rs.UID {
@@ -365,7 +347,7 @@ func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, pres
 			return nil
 		})
 		if err != nil {
-			return 0, ignoreGone(err)
+			return 0, client.IgnoreNotFound(err)
 		}
 		written = out
 	}
@@ -381,19 +363,12 @@ func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, pres
 			return nil
 		})
 		if err != nil {
-			return 0, ignoreGone(err)
+			return 0, client.IgnoreNotFound(err)
 		}
 		written = out
 	}
 	if written == d {
 		return after, nil
 	}
-	return after, waitFor(ctx, r.deployments, written) // the next decision builds on it
-}
-
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return after, r.deployments.WaitWrite(ctx, written) // the next decision builds on it
 }

@@ -37,7 +37,8 @@ spec:
       containers: [{name: web, image: "web:1"}]
 `
 
-// plane is a control plane with both controllers and a node agent; pods of an image that ends in "bad" don't become ready.
+// plane is a control plane with both controllers and a node agent; pods of an image that ends in "bad" don't become
+// ready.
 type plane struct {
 	*controllertest.ControlPlane
 	t      *testing.T

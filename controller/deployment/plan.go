@@ -11,8 +11,8 @@ import (
 )
 
 // plan says how many replicas each set of a Deployment should have now, by the set's name. present is the set of the
-// Deployment's template, nil when it does not exist (only while paused); old are the others. oldPods is how many pods of old sets still exist
-// in any state, which matters to Recreate.
+// Deployment's template, nil when it does not exist (only while paused); old are the others. oldPods is how many pods
+// of old sets still exist in any state, which matters to Recreate.
 func plan(d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.ReplicaSet, oldPods int) map[string]int32 {
 	s := newScaling(d, present, old)
 	switch {
@@ -88,14 +88,14 @@ func (s *scaling) rolling() {
 	}
 	minAvailable := desired - maxUnavailable(s.d)
 	presentUnavailable := replicas(s.present.Spec.Replicas) - available(s.present)
-	// What may go: everything beyond what must be available, while new pods that are not available yet count as lost. What is
-	// left when no unavailable replica is, are available ones beyond the minimum.
+	// What may go: everything beyond what must be available, while new pods that are not available yet count as lost.
+	// What is left when no unavailable replica is, are available ones beyond the minimum.
 	s.takeAvailable(s.takeUnhealthy(s.specTotal() - minAvailable - presentUnavailable))
 }
 
-// occupied is how many pods there may be: a set that was scaled down counts with what it still has and, until its controller has
-// seen the change, with all that could be, so that nothing is added. Upstream counts only what sets ask for, and goes beyond
-// the surge for a moment.
+// occupied is how many pods there may be: a set that was scaled down counts with what it still has and, until its
+// controller has seen the change, with all that could be, so that nothing is added. Upstream counts only what sets
+// ask for, and goes beyond the surge for a moment.
 func (s *scaling) occupied() int32 {
 	var n int32
 	for _, rs := range s.all() {
@@ -115,12 +115,14 @@ func (s *scaling) specTotal() (n int32) {
 	return n
 }
 
-// available is how many replicas of a set are available and were not taken from it meanwhile: its status may be behind its spec.
+// available is how many replicas of a set are available and were not taken from it meanwhile: its status may be
+// behind its spec.
 func available(rs *appsv1.ReplicaSet) int32 {
 	return min(rs.Status.AvailableReplicas, replicas(rs.Spec.Replicas))
 }
 
-// takeUnhealthy takes replicas that are not available from old sets, as far as spare goes, and returns what is left of it.
+// takeUnhealthy takes replicas that are not available from old sets, as far as spare goes, and returns what is left
+// of it.
 func (s *scaling) takeUnhealthy(spare int32) int32 {
 	for _, rs := range s.old {
 		if spare <= 0 {
@@ -156,9 +158,9 @@ func (s *scaling) resized() bool {
 	return false
 }
 
-// proportional brings the sets to a new size of the Deployment without moving the rollout on: one set alone takes all of it; of
-// several each keeps its share of the most pods that may exist, which the size that it was last scaled for tells, and the largest takes
-// what rounding leaves. Source: Deployment documentation, proportional scaling.
+// proportional brings the sets to a new size of the Deployment without moving the rollout on: one set alone takes all
+// of it; of several each keeps its share of the most pods that may exist, which the size that it was last scaled for
+// tells, and the largest takes what rounding leaves. Source: Deployment documentation, proportional scaling.
 func (s *scaling) proportional() {
 	desired := replicas(s.d.Spec.Replicas)
 	var active []*appsv1.ReplicaSet
@@ -212,7 +214,8 @@ func (s *scaling) proportional() {
 	s.want[active[0].Name] = max(0, s.want[active[0].Name]+left)
 }
 
-// saturated says that the present set has all replicas already and all are available: what the old ones have is too much.
+// saturated says that the present set has all replicas already and all are available: what the old ones have is too
+// much.
 func (s *scaling) saturated() bool {
 	desired := replicas(s.d.Spec.Replicas)
 	return s.present != nil && replicas(s.present.Spec.Replicas) == desired && s.present.Status.AvailableReplicas == desired &&

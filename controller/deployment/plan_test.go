@@ -176,8 +176,9 @@ func (w *world) step() {
 	}
 }
 
-// TestRollingUpdateKeepsItsBounds walks at random: pods become ready, sets are scaled and observed in any order and late, templates
-// change in the middle. In every third walk pods stop being ready too: then the controller must not take what is missing already.
+// TestRollingUpdateKeepsItsBounds walks at random: pods become ready, sets are scaled and observed in any order and
+// late, templates change in the middle. In every third walk pods stop being ready too: then the controller must not
+// take what is missing already.
 func TestRollingUpdateKeepsItsBounds(t *testing.T) {
 	for seed := range uint64(1000) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -12,8 +12,8 @@ import (
 )
 
 // Rollback gives a Deployment the pod template that it had at a revision, and its annotations of that time, such as
-// the change cause; 0 means the revision before the present. It is what kubectl rollout undo does: the rollout itself is the controller's. It is an error when that revision is not kept any more, or
-// the Deployment is paused.
+// the change cause; 0 means the revision before the present. It is what kubectl rollout undo does: the rollout itself
+// is the controller's. It is an error when that revision is not kept any more, or the Deployment is paused.
 func Rollback(ctx context.Context, c client.Client, namespace, name string, revision int64) error {
 	deployments := client.For(c, kind.Deployment)
 	d, err := deployments.Get(ctx, namespace, name)

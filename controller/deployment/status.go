@@ -57,7 +57,8 @@ func statusOf(d *appsv1.Deployment, present *appsv1.ReplicaSet, old []*appsv1.Re
 	return status, progress(d, &status, present, now)
 }
 
-// complete says whether the rollout has ended: all replicas are of the present template, available, and no other is left.
+// complete says whether the rollout has ended: all replicas are of the present template, available, and no other is
+// left.
 func complete(d *appsv1.Deployment, s *appsv1.DeploymentStatus) bool {
 	desired := replicas(d.Spec.Replicas)
 	return s.UpdatedReplicas == desired && s.Replicas == desired && s.AvailableReplicas == desired

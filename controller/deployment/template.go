@@ -87,8 +87,8 @@ func bookkeeping(key string) bool {
 	return false
 }
 
-// annotations are a set's at a revision: the Deployment's, and the bookkeeping. A set that comes back at a new revision keeps the
-// former ones in its history.
+// annotations are a set's at a revision: the Deployment's, and the bookkeeping. A set that comes back at a new
+// revision keeps the former ones in its history.
 func annotations(old map[string]string, d *appsv1.Deployment, revision int64) map[string]string {
 	out := make(map[string]string)
 	maps.Copy(out, old)

@@ -1,4 +1,5 @@
-// Package endpointslice keeps the EndpointSlices of Services that have a selector, and the older Endpoints object of the same name.
+// Package endpointslice keeps the EndpointSlices of Services that have a selector, and the older Endpoints object of
+// the same name.
 //
 //	err := endpointslice.New(manager, endpointslice.Config{})
 //
@@ -9,10 +10,10 @@
 //
 // # Writes
 //
-// The functions in plan.go decide, from a Service, its pods and its slices, which slices change; a slice that already says
-// the right thing is not written. New endpoints go first to slices that change anyway, then to one that has room for all
-// of them, then to new slices. A Service without endpoints has one empty slice for each address family, as upstream. A
-// reconcile waits until the informer shows what it wrote, so that it does not create a slice twice.
+// The functions in plan.go decide, from a Service, its pods and its slices, which slices change; a slice that already
+// says the right thing is not written. New endpoints go first to slices that change anyway, then to one that has room
+// for all of them, then to new slices. A Service without endpoints has one empty slice for each address family, as
+// upstream. A reconcile waits until the informer shows what it wrote, so that it does not create a slice twice.
 //
 // Services without a selector, and slices that others manage, are left alone. When a Service goes, its slices and
 // Endpoints go with it, with or without garbage collection.

@@ -18,7 +18,8 @@ const (
 	maxAddresses       = 1000 // how many addresses an Endpoints object lists; the rest is only in slices
 )
 
-// endpointsOf is the Endpoints object of a Service in its primary family. old, which may be nil, is kept in what is not ours.
+// endpointsOf is the Endpoints object of a Service in its primary family. old, which may be nil, is kept in what is
+// not ours.
 func endpointsOf(svc *corev1.Service, pods []*corev1.Pod, old *corev1.Endpoints) *corev1.Endpoints {
 	out := kind.Endpoints.New()
 	if old != nil {

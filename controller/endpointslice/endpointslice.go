@@ -3,7 +3,6 @@ package endpointslice
 import (
 	"context"
 	"errors"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -23,9 +22,8 @@ type Config struct {
 }
 
 const (
-	viewTimeout = 10 * time.Second // bounds how long a reconcile waits for its own writes to show
-	byService   = "endpointslice.service"
-	byNode      = "spec.nodeName" // shared with other controllers
+	byService = "endpointslice.service"
+	byNode    = "spec.nodeName" // shared with other controllers
 )
 
 type reconciler struct {
@@ -153,7 +151,8 @@ func (r *reconciler) zone(node string) string {
 	return n.Labels[corev1.LabelTopologyZone]
 }
 
-// write carries a plan out and waits until the view shows it. Slices that gain endpoints are written before others are removed.
+// write carries a plan out and waits until the view shows it. Slices that gain endpoints are written before others
+// are removed.
 func (r *reconciler) write(ctx context.Context, p plan) error {
 	slices := client.For(r.client, kind.EndpointSlice)
 	var revision int64
@@ -176,7 +175,7 @@ func (r *reconciler) write(ctx context.Context, p plan) error {
 			return err
 		}
 	}
-	waiting, cancel := context.WithTimeout(ctx, viewTimeout)
+	waiting, cancel := context.WithTimeout(ctx, controller.ViewTimeout)
 	defer cancel()
 	for _, s := range p.remove {
 		if err := r.remove(ctx, s); err != nil {
@@ -219,13 +218,7 @@ func (r *reconciler) writeEndpoints(ctx context.Context, svc *corev1.Service, po
 	if err != nil {
 		return err
 	}
-	revision, err := client.ParseRevision(out.ResourceVersion)
-	if err != nil {
-		return err
-	}
-	waiting, cancel := context.WithTimeout(ctx, viewTimeout)
-	defer cancel()
-	return r.endpoints.WaitRevision(waiting, revision)
+	return r.endpoints.WaitWrite(ctx, out)
 }
 
 // removeAll removes what belonged to a Service that is gone.

@@ -29,8 +29,8 @@ type plan struct {
 	remove         []*discoveryv1.EndpointSlice // as they are
 }
 
-// groups sorts a Service's pods into what its slices should say. Every family has at least one group, possibly empty. zone gives the
-// zone of a node, or empty.
+// groups sorts a Service's pods into what its slices should say. Every family has at least one group, possibly empty.
+// zone gives the zone of a node, or empty.
 func groups(svc *corev1.Service, pods []*corev1.Pod, zone func(node string) string) []*group {
 	var out []*group
 	for _, family := range families(svc, pods) {
@@ -150,7 +150,8 @@ func planSlices(svc *corev1.Service, want []*group, existing []*discoveryv1.Endp
 	return out
 }
 
-// keep updates the endpoints that are in slices already, drops those that should not be, and returns those that are in none.
+// keep updates the endpoints that are in slices already, drops those that should not be, and returns those that are
+// in none.
 func keep(g *group, drafts []*draft) []discoveryv1.Endpoint {
 	byID := make(map[string]*discoveryv1.Endpoint, len(g.endpoints))
 	for i := range g.endpoints {
@@ -179,8 +180,8 @@ func keep(g *group, drafts []*draft) []discoveryv1.Endpoint {
 	return rest
 }
 
-// fill puts endpoints into slices that change anyway, then what is left into the fullest slice that takes all of it. It returns how
-// many it placed.
+// fill puts endpoints into slices that change anyway, then what is left into the fullest slice that takes all of it.
+// It returns how many it placed.
 func fill(drafts []*draft, rest []discoveryv1.Endpoint, limit int) int {
 	placed := 0
 	for _, d := range drafts {

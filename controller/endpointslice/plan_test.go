@@ -145,8 +145,8 @@ func apply(existing []*discoveryv1.EndpointSlice, p plan, serial *int) []*discov
 	return out
 }
 
-// TestPlanAgainstModel changes the pods of a Service at random. After each step the slices together must say exactly what the pods do,
-// none may be over its limit, and planning again must change nothing.
+// TestPlanAgainstModel changes the pods of a Service at random. After each step the slices together must say exactly
+// what the pods do, none may be over its limit, and planning again must change nothing.
 func TestPlanAgainstModel(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 1))

@@ -9,20 +9,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/keelson-dev/keelson/controller"
 )
 
 // wanted reports whether a pod may be an endpoint at all; its addresses decide the rest.
 func wanted(p *corev1.Pod) bool {
-	return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed && (p.Status.PodIP != "" || len(p.Status.PodIPs) > 0)
+	return !controller.PodEnded(p) && (p.Status.PodIP != "" || len(p.Status.PodIPs) > 0)
 }
 
 func ready(p *corev1.Pod) bool {
-	for i := range p.Status.Conditions {
-		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	_, ready := controller.PodReady(p)
+	return ready
 }
 
 // familyOf is the address type of an address; empty when it is none.
@@ -37,8 +35,8 @@ func familyOf(ip string) discoveryv1.AddressType {
 	return discoveryv1.AddressTypeIPv6
 }
 
-// families are the address types of a Service's slices, the primary one first. A Service that does not say takes after its
-// cluster IP or, headless, after the first pod's first address.
+// families are the address types of a Service's slices, the primary one first. A Service that does not say takes
+// after its cluster IP or, headless, after the first pod's first address.
 func families(svc *corev1.Service, pods []*corev1.Pod) []discoveryv1.AddressType {
 	var out []discoveryv1.AddressType
 	for _, f := range svc.Spec.IPFamilies {
@@ -80,7 +78,8 @@ func hostname(svc *corev1.Service, p *corev1.Pod) string {
 	return ""
 }
 
-// resolve gives the ports of a pod that a Service's traffic goes to. A named port that the pod does not have is left out.
+// resolve gives the ports of a pod that a Service's traffic goes to. A named port that the pod does not have is left
+// out.
 func resolve(svc *corev1.Service, p *corev1.Pod) []discoveryv1.EndpointPort {
 	out := []discoveryv1.EndpointPort{}
 	for i := range svc.Spec.Ports {

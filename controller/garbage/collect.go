@@ -24,20 +24,13 @@ func (w *watched) Reconcile(ctx context.Context, key controller.Key) (controller
 	}
 	switch {
 	case orphaning(obj):
-		return controller.Result{}, ignoreGone(w.orphan(ctx, obj))
+		return controller.Result{}, client.IgnoreNotFound(w.orphan(ctx, obj))
 	case deletingDependents(obj):
-		return controller.Result{}, ignoreGone(w.deleteDependents(ctx, obj))
+		return controller.Result{}, client.IgnoreNotFound(w.deleteDependents(ctx, obj))
 	case obj.GetDeletionTimestamp() != nil || len(obj.GetOwnerReferences()) == 0:
 		return controller.Result{}, nil
 	}
-	return controller.Result{}, ignoreGone(w.collect(ctx, obj))
-}
-
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return controller.Result{}, client.IgnoreNotFound(w.collect(ctx, obj))
 }
 
 // collect deletes an object without owners, or removes its references to owners that are gone.
@@ -143,7 +136,8 @@ func (w *watched) deleteDependents(ctx context.Context, obj kind.Instance) error
 	return w.removeFinalizer(ctx, obj, metav1.FinalizerDeleteDependents)
 }
 
-// circle reports whether obj waits for a dependent that itself waits for obj, perhaps through others. Then neither may wait.
+// circle reports whether obj waits for a dependent that itself waits for obj, perhaps through others. Then neither
+// may wait.
 func (c *collector) circle(obj, dependent kind.Instance) bool {
 	if !deletingDependents(dependent) {
 		return false
@@ -185,7 +179,7 @@ func (w *watched) orphan(ctx context.Context, obj kind.Instance) error {
 				err = d.kind.setOwners(ctx, now, refs)
 			}
 		}
-		errs = append(errs, ignoreGone(err))
+		errs = append(errs, client.IgnoreNotFound(err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -23,9 +23,8 @@ type Config struct {
 }
 
 const (
-	byOwner     = "garbage.owner"  // index of objects by their owners' uids
-	viewTimeout = 10 * time.Second // bounds how long a reconcile waits for views to catch up
-	absentSize  = 4096             // how many absent owners are remembered
+	byOwner    = "garbage.owner" // index of objects by their owners' uids
+	absentSize = 4096            // how many absent owners are remembered
 )
 
 // collector is what the controllers of all kinds share.
@@ -89,7 +88,8 @@ func ownerUIDs(obj kind.Instance) []string {
 	return out
 }
 
-// changed enqueues what a change of an object concerns: itself, its dependents when it goes, its owners when it stops to hold them.
+// changed enqueues what a change of an object concerns: itself, its dependents when it goes, its owners when it stops
+// to hold them.
 func (w *watched) changed(old, now kind.Instance) {
 	if old != nil && now != nil && old.GetUID() != now.GetUID() { // the deletion between was not seen
 		w.changed(old, nil)
@@ -167,7 +167,7 @@ func (c *collector) caughtUp(ctx context.Context, obj kind.Instance) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	ctx, cancel := context.WithTimeout(ctx, controller.ViewTimeout)
 	defer cancel()
 	for _, w := range c.kinds {
 		if err := w.objects.WaitRevision(ctx, revision); err != nil {

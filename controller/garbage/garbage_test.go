@@ -150,7 +150,8 @@ func TestReferences(t *testing.T) {
 	require.Empty(t, controllertest.List[*fleet](cp, fleets, "default"))
 }
 
-// TestCircle has objects that own one another, and are deleted in the foreground: they must not wait for one another for ever.
+// TestCircle has objects that own one another, and are deleted in the foreground: they must not wait for one another
+// for ever.
 func TestCircle(t *testing.T) {
 	for size := range 4 {
 		for _, deleted := range []int{1, size + 1} { // one of them, or all
@@ -184,7 +185,8 @@ func TestCircle(t *testing.T) {
 	}
 }
 
-// TestLateView deletes an owner while the view of its dependents is behind: it must not go before they have been dealt with.
+// TestLateView deletes an owner while the view of its dependents is behind: it must not go before they have been
+// dealt with.
 func TestLateView(t *testing.T) {
 	for _, policy := range []metav1.DeletionPropagation{"Foreground", "Orphan"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -217,8 +219,9 @@ func TestLateView(t *testing.T) {
 	}
 }
 
-// TestAgainstModel makes random forests of objects with one or two owners, deletes some while requests fail, and compares what is left with
-// the rule: an object stays if nobody deleted it and it never had an owner, or still has one.
+// TestAgainstModel makes random forests of objects with one or two owners, deletes some while requests fail, and
+// compares what is left with the rule: an object stays if nobody deleted it and it never had an owner, or still has
+// one.
 func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {

@@ -48,7 +48,8 @@ func judge(j *batchv1.Job, p *corev1.Pod) verdict {
 	return verdict{counts: true}
 }
 
-// exitCodeOf says which container ended with a code that the requirement names; empty for none. Success is never a match.
+// exitCodeOf says which container ended with a code that the requirement names; empty for none. Success is never a
+// match.
 func exitCodeOf(p *corev1.Pod, want *batchv1.PodFailurePolicyOnExitCodesRequirement) string {
 	for _, list := range [][]corev1.ContainerStatus{p.Status.ContainerStatuses, p.Status.InitContainerStatuses} {
 		for i := range list {
@@ -77,7 +78,8 @@ func conditionOf(p *corev1.Pod, patterns []batchv1.PodFailurePolicyOnPodConditio
 }
 
 // backoff is how long to wait before another pod is made: it doubles with each pod that failed since one ended well,
-// and counts from the last failure. It looks at the pods that still exist, so it needs no memory and survives a restart.
+// and counts from the last failure. It looks at the pods that still exist, so it needs no memory and survives a
+// restart.
 func backoff(j *batchv1.Job, pods []*corev1.Pod, now time.Time) time.Duration {
 	var success, last time.Time
 	for _, p := range pods {

@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// parseIndexes reads numbers as status.completedIndexes writes them, such as "0,2-4". Only those below limit count; what can't be
-// read is skipped, since a status may have been written by anyone.
+// parseIndexes reads numbers as status.completedIndexes writes them, such as "0,2-4". Only those below limit count;
+// what can't be read is skipped, since a status may have been written by anyone.
 func parseIndexes(text string, limit int) map[int]bool {
 	out := make(map[int]bool)
 	for part := range strings.SplitSeq(text, ",") {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -26,11 +25,7 @@ type Config struct {
 	Burst   int // how many pods one reconcile creates or deletes at most; 0 means 500
 }
 
-const (
-	// viewTimeout bounds how long a reconcile waits for its own writes to show.
-	viewTimeout = 10 * time.Second
-	byJob       = "job"
-)
+const byJob = "job" // the index of pods by the Job that they belong to
 
 type reconciler struct {
 	client   client.Client
@@ -97,13 +92,13 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	d := plan(j, pods, time.Now())
 	if d.expired {
 		err := client.For(r.client, kind.Job).Delete(ctx, j.Namespace, j.Name, client.IfUID(j.UID), client.Propagation(metav1.DeletePropagationBackground))
-		return controller.Result{}, ignoreGone(err)
+		return controller.Result{}, client.IgnoreNotFound(err)
 	}
 	podsErr := r.carryOut(ctx, j, &d)
 	if err := r.writeStatus(ctx, j, d.status); err != nil {
 		return controller.Result{}, errors.Join(podsErr, err)
 	}
-	err = sideBySide(len(d.release), func(i int) error { return r.release(ctx, d.release[i], false) })
+	err = controller.SideBySide(len(d.release), func(i int) error { return r.release(ctx, d.release[i], false) })
 	return controller.Result{RequeueAfter: d.after}, errors.Join(podsErr, err)
 }
 
@@ -118,8 +113,8 @@ func unsupported(j *batchv1.Job) string {
 	return ""
 }
 
-// claim gives the Job's pods. It adopts orphans that the selector matches, lets go of pods that it no longer does, and takes the
-// finalizer from pods that belong to no living Job. j is nil when there is none.
+// claim gives the Job's pods. It adopts orphans that the selector matches, lets go of pods that it no longer does,
+// and takes the finalizer from pods that belong to no living Job. j is nil when there is none.
 func (r *reconciler) claim(ctx context.Context, j *batchv1.Job, key controller.Key) ([]*corev1.Pod, error) {
 	selector := labels.Nothing()
 	if j != nil {
@@ -160,7 +155,7 @@ func (r *reconciler) claim(ctx context.Context, j *batchv1.Job, key controller.K
 func (r *reconciler) adopt(ctx context.Context, j *batchv1.Job, p *corev1.Pod) (*corev1.Pod, error) {
 	now, err := client.For(r.client, kind.Job).Get(ctx, j.Namespace, j.Name)
 	if err != nil {
-		return nil, ignoreGone(err)
+		return nil, client.IgnoreNotFound(err)
 	}
 	if now.UID != j.UID || now.DeletionTimestamp != nil {
 		return nil, nil
@@ -175,12 +170,12 @@ func (r *reconciler) adopt(ctx context.Context, j *batchv1.Job, p *corev1.Pod) (
 		return nil
 	})
 	if err != nil {
-		return nil, ignoreGone(err)
+		return nil, client.IgnoreNotFound(err)
 	}
 	if !controller.OwnedBy(out, j) {
 		return nil, nil
 	}
-	return out, r.seen(ctx, out)
+	return out, r.pods.WaitWrite(ctx, out)
 }
 
 // release takes the tracking finalizer from a pod and, if disown, its controlling owner.
@@ -196,33 +191,22 @@ func (r *reconciler) release(ctx context.Context, p *corev1.Pod, disown bool) er
 		return nil
 	})
 	if err != nil {
-		return ignoreGone(err)
+		return client.IgnoreNotFound(err)
 	}
-	return r.seen(ctx, out)
-}
-
-// seen waits until the informer shows a write.
-func (r *reconciler) seen(ctx context.Context, p *corev1.Pod) error {
-	revision, err := client.ParseRevision(p.ResourceVersion)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
-	defer cancel()
-	return r.pods.WaitRevision(ctx, revision)
+	return r.pods.WaitWrite(ctx, out)
 }
 
 // carryOut deletes and makes pods. The status keeps up: pods that were made count as active.
 func (r *reconciler) carryOut(ctx context.Context, j *batchv1.Job, d *decision) error {
 	discard, end := d.discard[:min(len(d.discard), r.burst)], d.end[:min(len(d.end), r.burst)]
-	err := sideBySide(len(discard), func(i int) error {
+	err := controller.SideBySide(len(discard), func(i int) error {
 		if err := r.release(ctx, discard[i], false); err != nil {
 			return err
 		}
 		return r.delete(ctx, j, discard[i])
 	})
 	if err == nil {
-		err = sideBySide(len(end), func(i int) error { return r.delete(ctx, j, end[i]) })
+		err = controller.SideBySide(len(end), func(i int) error { return r.delete(ctx, j, end[i]) })
 	}
 	if err != nil {
 		return err
@@ -230,7 +214,7 @@ func (r *reconciler) carryOut(ctx context.Context, j *batchv1.Job, d *decision) 
 	left := d.create[:min(len(d.create), r.burst)]
 	for batch := 1; len(left) > 0; batch *= 2 { // slowly at first, so that a Job whose pods are refused costs one request a try
 		now := left[:min(batch, len(left))]
-		if err := sideBySide(len(now), func(i int) error { return r.create(ctx, j, now[i]) }); err != nil {
+		if err := controller.SideBySide(len(now), func(i int) error { return r.create(ctx, j, now[i]) }); err != nil {
 			return err
 		}
 		left = left[len(now):]
@@ -249,7 +233,7 @@ func (r *reconciler) create(ctx context.Context, j *batchv1.Job, index int) erro
 		return err
 	}
 	r.recorder.Event(j, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %s", out.Name)
-	return r.seen(ctx, out)
+	return r.pods.WaitWrite(ctx, out)
 }
 
 func (r *reconciler) delete(ctx context.Context, j *batchv1.Job, p *corev1.Pod) error {
@@ -259,7 +243,7 @@ func (r *reconciler) delete(ctx context.Context, j *batchv1.Job, p *corev1.Pod) 
 		return err
 	}
 	r.recorder.Event(j, corev1.EventTypeNormal, "SuccessfulDelete", "Deleted pod: %s", p.Name)
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	ctx, cancel := context.WithTimeout(ctx, controller.ViewTimeout)
 	defer cancel()
 	_, err = r.pods.WaitFor(ctx, p.Namespace, p.Name, func(now *corev1.Pod, exists bool) bool {
 		return !exists || now.UID != p.UID || !active(now)
@@ -267,8 +251,8 @@ func (r *reconciler) delete(ctx context.Context, j *batchv1.Job, p *corev1.Pod) 
 	return err
 }
 
-// writeStatus writes only over the state that the decision was made on: another state means a conflict and another try, or pods
-// would be counted twice. The view shows the write when it returns.
+// writeStatus writes only over the state that the decision was made on: another state means a conflict and another
+// try, or pods would be counted twice. The view shows the write when it returns.
 func (r *reconciler) writeStatus(ctx context.Context, j *batchv1.Job, status batchv1.JobStatus) error {
 	if equality.Semantic.DeepEqual(j.Status, status) {
 		return nil
@@ -280,13 +264,7 @@ func (r *reconciler) writeStatus(ctx context.Context, j *batchv1.Job, status bat
 		return err
 	}
 	r.report(j, out)
-	revision, err := client.ParseRevision(out.ResourceVersion)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
-	defer cancel()
-	return r.jobs.WaitRevision(ctx, revision)
+	return r.jobs.WaitWrite(ctx, out)
 }
 
 // report makes events of conditions that changed.
@@ -306,27 +284,4 @@ func (r *reconciler) report(old, now *batchv1.Job) {
 			r.recorder.Event(now, corev1.EventTypeNormal, "Resumed", "The Job is resumed")
 		}
 	}
-}
-
-// sideBySide runs f for 0 to n-1 at once and gives the first error by number.
-func sideBySide(n int, f func(i int) error) error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = f(i) })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -200,8 +200,8 @@ func (p *planning) deadline() (bool, time.Duration) {
 	return true, s.StartTime.Add(time.Duration(*p.job.Spec.ActiveDeadlineSeconds) * time.Second).Sub(p.now)
 }
 
-// enough says whether all has succeeded that has to. Without a number of completions the pods know among themselves when
-// the work is done: then all that run have to end.
+// enough says whether all has succeeded that has to. Without a number of completions the pods know among themselves
+// when the work is done: then all that run have to end.
 func (p *planning) enough() bool {
 	if p.completions < 0 {
 		return p.succeeded > 0 && len(p.active) == 0 && p.terminating == 0

@@ -22,24 +22,20 @@ func indexed(j *batchv1.Job) bool {
 	return j.Spec.CompletionMode != nil && *j.Spec.CompletionMode == batchv1.IndexedCompletion
 }
 
-func ended(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
+func active(p *corev1.Pod) bool { return !controller.PodEnded(p) && p.DeletionTimestamp == nil }
 
-func active(p *corev1.Pod) bool { return !ended(p) && p.DeletionTimestamp == nil }
-
-func terminating(p *corev1.Pod) bool { return !ended(p) && p.DeletionTimestamp != nil }
+func terminating(p *corev1.Pod) bool { return !controller.PodEnded(p) && p.DeletionTimestamp != nil }
 
 func ready(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+	_, ready := controller.PodReady(p)
+	return ready
 }
 
 // tracked pods are not accounted for yet.
 func tracked(p *corev1.Pod) bool { return slices.Contains(p.Finalizers, batchv1.JobTrackingFinalizer) }
 
-// onlyFailed says that a pod counts as failed, and is replaced, when it has ended and not already when its deletion began.
+// onlyFailed says that a pod counts as failed, and is replaced, when it has ended and not already when its deletion
+// began.
 func onlyFailed(j *batchv1.Job) bool {
 	return j.Spec.PodReplacementPolicy != nil && *j.Spec.PodReplacementPolicy == batchv1.Failed
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
@@ -85,7 +84,7 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	// Only a namespace that the server says is being deleted takes no new objects.
 	now, err := client.For(r.client, kind.Namespace).Get(ctx, "", key.Name)
 	if err != nil || now.UID != ns.UID || now.DeletionTimestamp == nil {
-		return controller.Result{}, ignoreGone(err)
+		return controller.Result{}, client.IgnoreNotFound(err)
 	}
 	o := r.empty(ctx, key.Name)
 	if ctx.Err() != nil {
@@ -104,14 +103,7 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 		}
 		return nil
 	})
-	return controller.Result{RequeueAfter: o.wait(r.tried(key), r.maxWait)}, ignoreGone(err)
-}
-
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return controller.Result{RequeueAfter: o.wait(r.tried(key), r.maxWait)}, client.IgnoreNotFound(err)
 }
 
 func (r *reconciler) tried(key controller.Key) int {
@@ -159,7 +151,8 @@ func (r *reconciler) empty(ctx context.Context, namespace string) *outcome {
 	return out
 }
 
-// emptyKind deletes the objects of one kind and lists what is left. Nothing is written for a kind of which there is nothing to delete.
+// emptyKind deletes the objects of one kind and lists what is left. Nothing is written for a kind of which there is
+// nothing to delete.
 func (r *reconciler) emptyKind(ctx context.Context, namespace string, k *kind.Kind) ([]kind.Instance, error) {
 	all := client.For(r.client, kind.Untyped(k))
 	page, err := all.List(ctx, client.InNamespace(namespace))
@@ -184,5 +177,5 @@ func (r *reconciler) finalize(ctx context.Context, ns *corev1.Namespace) error {
 	next := kind.Namespace.Copy(ns)
 	next.Spec.Finalizers = slices.DeleteFunc(next.Spec.Finalizers, func(f corev1.FinalizerName) bool { return f == corev1.FinalizerKubernetes })
 	_, err := r.client.Do(ctx, &client.Request{Verb: client.Update, Kind: kind.Namespace.Kind(), Subresource: "finalize", Name: ns.Name, Object: next})
-	return ignoreGone(err)
+	return client.IgnoreNotFound(err)
 }

@@ -76,7 +76,8 @@ func counts(m map[string]int) string {
 	return strings.Join(out, ", ")
 }
 
-// wait is how long until it is worth looking again, after tries that found something left. Half of what pods have left, because many end earlier.
+// wait is how long until it is worth looking again, after tries that found something left. Half of what pods have
+// left, because many end earlier.
 func (o *outcome) wait(tries int, longest time.Duration) time.Duration {
 	delay := longest
 	if tries < 16 {

@@ -76,7 +76,7 @@ func (e *evictor) Reconcile(ctx context.Context, key controller.Key) (controller
 	// The decision can't be taken back, so it is made again on what the server has.
 	node, err := client.For(e.client, kind.Node).Get(ctx, "", p.Spec.NodeName)
 	if err != nil {
-		return controller.Result{}, ignoreGone(err)
+		return controller.Result{}, client.IgnoreNotFound(err)
 	}
 	if at, cause = eviction(p, node.Spec.Taints); cause == nil || time.Until(at) > 0 {
 		return controller.Result{RequeueAfter: time.Second}, nil // the informer is behind

@@ -103,12 +103,12 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 			return controller.Result{RequeueAfter: time.Millisecond}, err // by then the informers show it
 		}
 		if node, err = r.markUnknown(ctx, node); err != nil {
-			return controller.Result{}, ignoreGone(err)
+			return controller.Result{}, client.IgnoreNotFound(err)
 		}
 	}
 	node, err := r.writeTaints(ctx, node)
 	if err != nil {
-		return controller.Result{}, ignoreGone(err)
+		return controller.Result{}, client.IgnoreNotFound(err)
 	}
 	if wait == 0 && status(node, corev1.NodeReady) == corev1.ConditionUnknown { // an agent that is back knows better
 		return again, r.markPods(ctx, node.Name)
@@ -116,18 +116,11 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	return again, nil
 }
 
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
-}
-
 // aliveAfterAll asks the server whether it knows more than the informers do. That it does is a sign of life.
 func (r *reconciler) aliveAfterAll(ctx context.Context, node *corev1.Node) (bool, error) {
 	now, err := client.For(r.client, kind.Node).Get(ctx, "", node.Name)
 	if err != nil {
-		return apierrors.IsNotFound(err), ignoreGone(err)
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	}
 	lease, err := client.For(r.client, kind.Lease).Get(ctx, corev1.NamespaceNodeLease, node.Name)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -201,18 +194,14 @@ func (r *reconciler) markPods(ctx context.Context, node string) error {
 			}
 			return nil
 		})
-		errs = append(errs, ignoreGone(err))
+		errs = append(errs, client.IgnoreNotFound(err))
 	}
 	return errors.Join(errs...)
 }
 
 func podReady(p *corev1.Pod) bool {
-	for i := range p.Status.Conditions {
-		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	_, ready := controller.PodReady(p)
+	return ready
 }
 
 // setPodCondition sets a condition, in place.

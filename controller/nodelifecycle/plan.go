@@ -8,7 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// heartbeats are the conditions that a node's agent reports all the time. Source: Kubernetes documentation, Node Status.
+// heartbeats are the conditions that a node's agent reports all the time. Source: Kubernetes documentation, Node
+// Status.
 var heartbeats = [...]corev1.NodeConditionType{corev1.NodeReady, corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure}
 
 // second cuts a time to what the wire keeps.
@@ -116,7 +117,8 @@ func taintsOf(n *corev1.Node, now time.Time) []corev1.Taint {
 	return out
 }
 
-// eviction says when a pod has to leave a node with these taints, and because of which. A zero time means at once; without a taint it may stay.
+// eviction says when a pod has to leave a node with these taints, and because of which. A zero time means at once;
+// without a taint it may stay.
 func eviction(p *corev1.Pod, taints []corev1.Taint) (at time.Time, cause *corev1.Taint) {
 	for i := range taints {
 		t := &taints[i]

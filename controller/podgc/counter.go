@@ -22,7 +22,7 @@ func newCounter(m *controller.Manager, cfg Config, r *reconciler) error {
 		return err
 	}
 	r.pods.OnChange(func(old, now *corev1.Pod) {
-		if now != nil && ended(now) && (old == nil || !ended(old)) {
+		if now != nil && controller.PodEnded(now) && (old == nil || !controller.PodEnded(old)) {
 			run.EnqueueAfter(controller.Key{Name: "ended"}, cfg.CheckEvery) // earlier ones stay in force
 		}
 	})

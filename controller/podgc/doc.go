@@ -8,7 +8,7 @@
 //	  - Pods being deleted that were never bound.
 //	  - The oldest ended pods, evicted ones first, beyond Config.TerminatedThreshold.
 //
-// Such a pod is first given the phase Failed, unless it ended by itself, so that its owner replaces it, and then deleted without grace.
-// Finalizers are respected. How long a node has been missing counts from when this process noticed: after a restart the quarantine
-// begins anew.
+// Such a pod is first given the phase Failed, unless it ended by itself, so that its owner replaces it, and then
+// deleted without grace. Finalizers are respected. How long a node has been missing counts from when this process
+// noticed: after a restart the quarantine begins anew.
 package podgc

@@ -7,10 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-func ended(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
-
 // outOfService reports whether a node's machine is known to be off.
 func outOfService(n *corev1.Node) bool {
 	for _, c := range n.Status.Conditions {

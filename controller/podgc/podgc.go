@@ -63,7 +63,7 @@ func New(m *controller.Manager, cfg Config) error {
 			return []string{p.Spec.NodeName}
 		}),
 		r.pods.AddIndex(byEnded, func(p *corev1.Pod) []string {
-			if !ended(p) {
+			if !controller.PodEnded(p) {
 				return nil
 			}
 			return []string{"yes"}
@@ -163,7 +163,7 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 func (r *reconciler) remove(ctx context.Context, p *corev1.Pod, why string) error {
 	pods := client.For(r.client, kind.Pod)
 	_, err := pods.MutateStatus(ctx, p.Namespace, p.Name, func(now *corev1.Pod) error {
-		if now.UID == p.UID && !ended(now) {
+		if now.UID == p.UID && !controller.PodEnded(now) {
 			fail(now, why, time.Now())
 		}
 		return nil

@@ -10,35 +10,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/keelson-dev/keelson/controller"
 )
 
 // active pods count: they have not ended and are not being deleted.
 func active(p *corev1.Pod) bool {
-	return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed && p.DeletionTimestamp == nil
+	return !controller.PodEnded(p) && p.DeletionTimestamp == nil
 }
 
-func readySince(p *corev1.Pod) (time.Time, bool) {
-	for i := range p.Status.Conditions {
-		if c := &p.Status.Conditions[i]; c.Type == corev1.PodReady {
-			return c.LastTransitionTime.Time, c.Status == corev1.ConditionTrue
-		}
-	}
-	return time.Time{}, false
-}
-
-// availableIn is how long until a pod has been ready for minReady; 0 means that it is available, and false that it is not ready.
+// availableIn is how long until a pod has been ready for minReady; 0 means that it is available, and false that it is
+// not ready.
 func availableIn(p *corev1.Pod, minReady time.Duration, now time.Time) (time.Duration, bool) {
-	since, ok := readySince(p)
+	since, ok := controller.PodReady(p)
 	if !ok {
 		return 0, false
 	}
 	return max(0, since.Add(minReady).Sub(now)), true
 }
 
-// surplus picks n of pods to delete. Earlier in the order go first: not bound, then pending, then not ready, then a lower
-// pod-deletion-cost, then from a node that has more of the related pods, then ready for a shorter time, then restarted more often,
-// then younger. Related are the pods of all sets of the same Deployment. Source: the order that kube-controller-manager
-// documents for ReplicaSets; it compares ages by their logarithm, this compares them exactly.
+// surplus picks n of pods to delete. Earlier in the order go first: not bound, then pending, then not ready, then a
+// lower pod-deletion-cost, then from a node that has more of the related pods, then ready for a shorter time, then
+// restarted more often, then younger. Related are the pods of all sets of the same Deployment. Source: the order that
+// kube-controller-manager documents for ReplicaSets; it compares ages by their logarithm, this compares them exactly.
 func surplus(pods, related []*corev1.Pod, n int) []*corev1.Pod {
 	perNode := make(map[string]int)
 	for _, p := range related {
@@ -48,8 +42,8 @@ func surplus(pods, related []*corev1.Pod, n int) []*corev1.Pod {
 	}
 	sorted := slices.Clone(pods)
 	slices.SortStableFunc(sorted, func(a, b *corev1.Pod) int {
-		sinceA, readyA := readySince(a)
-		sinceB, readyB := readySince(b)
+		sinceA, readyA := controller.PodReady(a)
+		sinceB, readyB := controller.PodReady(b)
 		return cmp.Or(
 			compareBool(a.Spec.NodeName != "", b.Spec.NodeName != ""),
 			cmp.Compare(phaseRank(a), phaseRank(b)),
@@ -134,7 +128,7 @@ func statusOf(rs *appsv1.ReplicaSet, pods []*corev1.Pod, now time.Time) (appsv1.
 	var next time.Duration
 	var terminating int32
 	for _, p := range pods {
-		if p.DeletionTimestamp != nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+		if p.DeletionTimestamp != nil && !controller.PodEnded(p) {
 			terminating++
 		}
 		if !active(p) {
@@ -161,8 +155,8 @@ func statusOf(rs *appsv1.ReplicaSet, pods []*corev1.Pod, now time.Time) (appsv1.
 	return status, next
 }
 
-// setFailure notes or clears that pods could not be created or deleted. A failure that is known already stays as it is: messages
-// name pods, and a status that differs with each try would cause the next try.
+// setFailure notes or clears that pods could not be created or deleted. A failure that is known already stays as it
+// is: messages name pods, and a status that differs with each try would cause the next try.
 func setFailure(status *appsv1.ReplicaSetStatus, reason string, cause error, now time.Time) {
 	isFailure := func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure }
 	i := slices.IndexFunc(status.Conditions, isFailure)

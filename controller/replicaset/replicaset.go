@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -24,9 +23,6 @@ type Config struct {
 	Workers int // how many ReplicaSets are reconciled side by side; 0 means 4
 	Burst   int // how many pods one reconcile creates or deletes at most; 0 means 500
 }
-
-// viewTimeout bounds how long a reconcile waits for its own writes to show.
-const viewTimeout = 10 * time.Second
 
 type reconciler struct {
 	client   client.Client
@@ -99,8 +95,8 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	return controller.Result{RequeueAfter: after}, errors.Join(scaleErr, err)
 }
 
-// claim adopts orphans that the selector matches and releases pods that it no longer does. Pods that have ended or are going stay as
-// they are. It returns the set's pods.
+// claim adopts orphans that the selector matches and releases pods that it no longer does. Pods that have ended or
+// are going stay as they are. It returns the set's pods.
 func (r *reconciler) claim(ctx context.Context, rs *appsv1.ReplicaSet, selector labels.Selector) ([]*corev1.Pod, error) {
 	if rs.DeletionTimestamp != nil {
 		return r.owned.By(rs), nil
@@ -126,17 +122,17 @@ func (r *reconciler) claim(ctx context.Context, rs *appsv1.ReplicaSet, selector 
 	return r.owned.By(rs), nil
 }
 
-// adopt asks the server first whether the set still lives: its deletion may be what orphaned the pods, and a pod that it took
-// back would be deleted after it.
+// adopt asks the server first whether the set still lives: its deletion may be what orphaned the pods, and a pod that
+// it took back would be deleted after it.
 func (r *reconciler) adopt(ctx context.Context, rs *appsv1.ReplicaSet, orphans []*corev1.Pod) error {
 	now, err := client.For(r.client, kind.ReplicaSet).Get(ctx, rs.Namespace, rs.Name)
 	if err != nil {
-		return ignoreGone(err)
+		return client.IgnoreNotFound(err)
 	}
 	if now.UID != rs.UID || now.DeletionTimestamp != nil {
 		return nil
 	}
-	return sideBySide(len(orphans), func(i int) error {
+	return controller.SideBySide(len(orphans), func(i int) error {
 		return r.change(ctx, orphans[i], func(now *corev1.Pod) {
 			if controller.OwnerOf(now) == nil && now.DeletionTimestamp == nil { // or another took it, or it is going
 				controller.SetOwner(rs, now, kind.ReplicaSet.Kind())
@@ -160,30 +156,13 @@ func (r *reconciler) change(ctx context.Context, p *corev1.Pod, f func(*corev1.P
 		return nil
 	})
 	if err != nil {
-		return ignoreGone(err)
+		return client.IgnoreNotFound(err)
 	}
-	return r.seen(ctx, out)
+	return r.pods.WaitWrite(ctx, out)
 }
 
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
-}
-
-// seen waits until the informer shows a write.
-func (r *reconciler) seen(ctx context.Context, p *corev1.Pod) error {
-	revision, err := client.ParseRevision(p.ResourceVersion)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
-	defer cancel()
-	return r.pods.WaitRevision(ctx, revision)
-}
-
-// scale creates or deletes pods until as many are active as the set asks for. The reason is for the ReplicaFailure condition.
+// scale creates or deletes pods until as many are active as the set asks for. The reason is for the ReplicaFailure
+// condition.
 func (r *reconciler) scale(ctx context.Context, rs *appsv1.ReplicaSet, pods []*corev1.Pod) (string, error) {
 	want := 1
 	if rs.Spec.Replicas != nil {
@@ -217,12 +196,12 @@ func (r *reconciler) related(rs *appsv1.ReplicaSet, own []*corev1.Pod) []*corev1
 	return out
 }
 
-// create makes n pods: one, then two, four and so on as long as all of a batch succeed, so that a set whose pods are refused
-// costs one request a try.
+// create makes n pods: one, then two, four and so on as long as all of a batch succeed, so that a set whose pods are
+// refused costs one request a try.
 func (r *reconciler) create(ctx context.Context, rs *appsv1.ReplicaSet, n int) error {
 	for batch := 1; n > 0; batch *= 2 {
 		size := min(batch, n)
-		err := sideBySide(size, func(int) error { return r.createOne(ctx, rs) })
+		err := controller.SideBySide(size, func(int) error { return r.createOne(ctx, rs) })
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return nil // the set goes too
 		}
@@ -245,11 +224,11 @@ func (r *reconciler) createOne(ctx context.Context, rs *appsv1.ReplicaSet) error
 		return err
 	}
 	r.recorder.Event(rs, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %s", out.Name)
-	return r.seen(ctx, out)
+	return r.pods.WaitWrite(ctx, out)
 }
 
 func (r *reconciler) deleteAll(ctx context.Context, rs *appsv1.ReplicaSet, pods []*corev1.Pod) error {
-	return sideBySide(len(pods), func(i int) error {
+	return controller.SideBySide(len(pods), func(i int) error {
 		p := pods[i]
 		err := client.For(r.client, kind.Pod).Delete(ctx, p.Namespace, p.Name, client.IfUID(p.UID))
 		switch {
@@ -259,29 +238,13 @@ func (r *reconciler) deleteAll(ctx context.Context, rs *appsv1.ReplicaSet, pods 
 			r.recorder.Event(rs, corev1.EventTypeWarning, "FailedDelete", "Deleting pod %s failed: %v", p.Name, err)
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+		ctx, cancel := context.WithTimeout(ctx, controller.ViewTimeout)
 		defer cancel()
 		_, err = r.pods.WaitFor(ctx, p.Namespace, p.Name, func(now *corev1.Pod, exists bool) bool {
 			return !exists || now.UID != p.UID || !active(now)
 		})
 		return err
 	})
-}
-
-// sideBySide runs f for 0 to n-1 at once and gives the first error by number: hundreds of pods fail for one reason.
-func sideBySide(n int, f func(i int) error) error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = f(i) })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (r *reconciler) writeStatus(ctx context.Context, rs *appsv1.ReplicaSet, pods []*corev1.Pod, reason string, scaleErr error) (time.Duration, error) {
@@ -297,5 +260,5 @@ func (r *reconciler) writeStatus(ctx context.Context, rs *appsv1.ReplicaSet, pod
 		}
 		return nil
 	})
-	return after, ignoreGone(err)
+	return after, client.IgnoreNotFound(err)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,10 +16,11 @@ import (
 
 var update = flag.Bool("update", false, "write what kubectl prints into the transcripts instead of comparing it")
 
-// TestKubectl plays the transcripts of testdata against one cluster of two nodes, one after the other, each in a namespace of
-// its own that bears its name. In a transcript a line that begins with "$ " is a shell command, continued after a
-// backslash; what follows until the next one or an empty line is what it prints, with what differs from run to run
-// masked, and [n] when it ends with exit status n. Other lines are headings. Run with -update after a change, and read the difference.
+// TestKubectl plays the transcripts of testdata against one cluster of two nodes, each in a namespace of its own that bears
+// its name; the one that takes nodes out of use comes last. In a transcript a line that begins with "$ " is a shell command,
+// continued after a backslash; what follows until the next one or an empty line is what it prints, with what differs
+// from run to run masked, and [n] when it ends with exit status n. Other lines are headings. Run with -update after a
+// change, and read the difference.
 func TestKubectl(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -27,25 +29,77 @@ func TestKubectl(t *testing.T) {
 	k.do("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
 	scripts, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
-	require.NotEmpty(t, scripts)
-	files, err := filepath.Abs("testdata")
-	require.NoError(t, err)
-	for _, script := range scripts {
-		name := strings.TrimSuffix(filepath.Base(script), ".txt")
-		k.do("create", "namespace", name)
-		k.do("config", "set-context", "--current", "--namespace", name)
-		want, err := os.ReadFile(script)
-		require.NoError(t, err)
-		got := play(string(want), func(line string) (string, int) { return k.shell(files, line) })
-		if *update {
-			require.NoError(t, os.WriteFile(script, []byte(got), 0o644))
-			continue
+	const last = "testdata/nodes.txt"
+	require.Contains(t, scripts, last)
+	t.Run("together", func(t *testing.T) {
+		for _, script := range scripts {
+			if script != last {
+				t.Run(filepath.Base(script), func(t *testing.T) {
+					t.Parallel()
+					playFile(t, k, script)
+				})
+			}
 		}
-		require.Equal(t, string(want), got, script)
-		k.do("delete", "namespace", name, "--timeout=60s")
-	}
+		t.Run("follow", func(t *testing.T) {
+			t.Parallel()
+			follow(t, k.in(t, "follow"))
+		})
+	})
+	playFile(t, k, last)
 	require.NoError(t, p.signal(syscall.SIGTERM))
 	require.Empty(t, m.processes())
+}
+
+// in makes a namespace, which lives as long as the test, and a kubectl that works there.
+func (k *kubectl) in(t *testing.T, namespace string) *kubectl {
+	t.Helper()
+	own := &kubectl{t: t, path: k.path, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	own.env = append(slices.Clone(k.env), "KUBECONFIG="+own.kubeconfig)
+	data, err := os.ReadFile(k.kubeconfig)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(own.kubeconfig, data, 0o600))
+	own.do("create", "namespace", namespace)
+	own.do("config", "set-context", "--current", "--namespace", namespace)
+	return own
+}
+
+// playFile compares a transcript with what is printed now. The namespace is deleted with all that the commands left there.
+func playFile(t *testing.T, k *kubectl, script string) {
+	name := strings.TrimSuffix(filepath.Base(script), ".txt")
+	k = k.in(t, name)
+	want, err := os.ReadFile(script)
+	require.NoError(t, err)
+	files, err := filepath.Abs(filepath.Dir(script))
+	require.NoError(t, err)
+	got := play(string(want), func(line string) (string, int) { return k.shell(files, line) })
+	if *update {
+		require.NoError(t, os.WriteFile(script, []byte(got), 0o644))
+		want = []byte(got)
+	}
+	require.Equal(t, string(want), got, script)
+	k.do("delete", "namespace", name, "--timeout=60s")
+}
+
+// follow tries the commands of kubectl that go on until they are interrupted.
+func follow(t *testing.T, k *kubectl) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	pods := k.follow("get", "pods", "--watch", "--output-watch-events")
+	events := k.follow("get", "events", "--watch", "--field-selector=involvedObject.name=talks")
+	k.pod("talks", 1, "echo first; cat "+fifo+"; exec sleep 3600")
+	for _, text := range []string{"ADDED", "ContainerCreating", "MODIFIED", "Running"} {
+		pods.out.wait(t, text)
+	}
+	for _, text := range []string{"Scheduled", "Assigned follow/talks to node-", "Started container talks"} {
+		events.out.wait(t, text)
+	}
+	logs := k.follow("logs", "--follow", "talks")
+	logs.out.wait(t, "first\n")
+	require.NoError(t, os.WriteFile(fifo, []byte("second\n"), 0)) // blocks until the container reads
+	logs.out.wait(t, "first\nsecond\n")
+	k.do("delete", "pod", "talks")
+	pods.out.wait(t, "DELETED")
+	require.NoError(t, logs.wait(), "a followed log ends with its container")
 }
 
 // play runs the commands of a transcript and returns it with what they print now.

@@ -137,9 +137,9 @@ func (m *machine) pods(programs ...*program) map[int]string {
 	return all
 }
 
-// program is one run of the orchestrator.
+// program is a command that runs: the orchestrator, or a kubectl that goes on until it is interrupted.
 type program struct {
-	m     *machine
+	t     *testing.T
 	cmd   *exec.Cmd
 	out   *output
 	ended chan struct{} // closed after err is set
@@ -149,22 +149,29 @@ type program struct {
 // run starts the orchestrator with arguments.
 func (m *machine) run(args ...string) *program {
 	m.t.Helper()
-	p := &program{m: m, cmd: exec.Command(m.executable, args...), out: newOutput(), ended: make(chan struct{})}
-	p.cmd.Dir = m.dir
-	p.cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+m.temp)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.WaitDelay = patience // a pod that holds the program's output is an error, not a hang
-	require.NoError(m.t, p.cmd.Start())
+	cmd := exec.Command(m.executable, args...)
+	cmd.Dir = m.dir
+	cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+m.temp)
+	return runProgram(m.t, cmd)
+}
+
+// runProgram starts a command, which is killed when the test ends.
+func runProgram(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd, out: newOutput(), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.out, p.out
+	cmd.WaitDelay = patience // somebody who holds the output is an error, not a hang
+	require.NoError(t, cmd.Start())
 	go func() {
 		defer close(p.ended)
-		p.err = p.cmd.Wait()
+		p.err = cmd.Wait()
 		p.out.end()
 	}()
-	m.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
 		<-p.ended
-		if m.t.Failed() {
-			m.t.Logf("output of orchestrator %s:\n%s", strings.Join(args, " "), p.out)
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", strings.Join(cmd.Args, " "), p.out)
 		}
 	})
 	return p
@@ -180,18 +187,18 @@ func (m *machine) start(args ...string) *program {
 
 // signal sends a signal and waits for the end.
 func (p *program) signal(s syscall.Signal) error {
-	p.m.t.Helper()
-	require.NoError(p.m.t, p.cmd.Process.Signal(s))
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(s))
 	return p.wait()
 }
 
 // wait waits for the end; its error is the exit status.
 func (p *program) wait() error {
-	p.m.t.Helper()
+	p.t.Helper()
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		require.FailNow(p.m.t, "the program does not end", "output: %s", p.out)
+		require.FailNow(p.t, "the program does not end", "output: %s", p.out)
 	}
 	return p.err
 }
@@ -199,7 +206,7 @@ func (p *program) wait() error {
 // url is where the program said that its API is.
 func (p *program) url() string {
 	found := regexp.MustCompile(`the API is at https://(\S+)`).FindStringSubmatch(p.out.String())
-	require.NotNil(p.m.t, found)
+	require.NotNil(p.t, found)
 	return found[1]
 }
 
@@ -255,8 +262,10 @@ func (o *output) wait(t *testing.T, text string) {
 
 // kubectl is the real one.
 type kubectl struct {
-	t   *testing.T
-	env []string
+	t          *testing.T
+	path       string
+	kubeconfig string
+	env        []string
 }
 
 // kubectl finds the program and gives it a home of its own. The test is skipped where there is none.
@@ -268,7 +277,7 @@ func (m *machine) kubectl() *kubectl {
 	}
 	home := filepath.Join(m.dir, "home")
 	require.NoError(m.t, os.MkdirAll(home, 0o700))
-	return &kubectl{t: m.t, env: append(os.Environ(),
+	return &kubectl{t: m.t, path: path, kubeconfig: m.kubeconfig, env: append(os.Environ(),
 		"HOME="+home, "KUBECONFIG="+m.kubeconfig, "PATH="+filepath.Dir(path)+":"+os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C")}
 }
 
@@ -299,7 +308,15 @@ func (k *kubectl) do(args ...string) string {
 	return out
 }
 
-// pod creates a pod that runs a shell command, in a namespace that everybody has, and waits until it is ready.
+// follow runs kubectl with arguments until it is done or the test is.
+func (k *kubectl) follow(args ...string) *program {
+	k.t.Helper()
+	cmd := exec.Command(k.path, args...)
+	cmd.Env = k.env
+	return runProgram(k.t, cmd)
+}
+
+// pod creates a pod that runs a shell command, and waits until it is ready.
 func (k *kubectl) pod(name string, grace int, command string) {
 	k.t.Helper()
 	k.do("run", name, "--image=ignored", fmt.Sprintf(`--overrides={"spec":{"terminationGracePeriodSeconds":%d}}`, grace), "--command", "--", "sh", "-c", command)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/keelson-dev/keelson"
-	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/client/https"
 	"github.com/keelson-dev/keelson/controller/nodelifecycle"
 	"github.com/keelson-dev/keelson/kubelet"
@@ -28,7 +27,7 @@ type demo struct {
 	cluster *keelson.Cluster
 	plane   running
 	nodes   map[string]*member
-	client  client.Client
+	client  *https.Client
 	service string // the Service's address
 	ended   chan error
 }
@@ -116,6 +115,9 @@ func (d *demo) startPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.closeClient(); err != nil {
+		return err
+	}
 	d.client, err = https.New(https.Config{Server: cfg.Server, CAData: cfg.CAData, CertData: cfg.CertData, KeyData: cfg.KeyData})
 	return err
 }
@@ -144,7 +146,7 @@ func image(_ context.Context, name string) (process.Image, error) {
 	if err != nil {
 		return process.Image{}, err
 	}
-	return process.Image{Entrypoint: []string{self, "serve"}, Env: []string{"VERSION=" + tag}}, nil
+	return process.Image{Entrypoint: []string{self, "serve"}, Env: []string{"VERSION=" + tag}, MountRoot: mountRoot}, nil
 }
 
 // stopNode takes a node away as a power cut would, except that its processes get their grace: agent and pods are gone,
@@ -152,6 +154,11 @@ func image(_ context.Context, name string) (process.Image, error) {
 func (d *demo) stopNode(name string) error {
 	m := d.nodes[name]
 	delete(d.nodes, name)
+	return m.end()
+}
+
+// end stops the agent, then the pods.
+func (m *member) end() error {
 	m.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), tearDownLimit)
 	defer cancel()
@@ -177,16 +184,23 @@ func (d *demo) orFailure(ctx context.Context, wait func(context.Context) error) 
 
 // tearDown stops everything that still runs, the pods included.
 func (d *demo) tearDown() error {
-	var errs []error
-	for name := range d.nodes {
-		errs = append(errs, d.stopNode(name))
+	errs := make(chan error, len(d.nodes))
+	for _, m := range d.nodes {
+		go func() { errs <- m.end() }()
+	}
+	var err error
+	for range d.nodes {
+		err = errors.Join(err, <-errs)
 	}
 	d.plane.stop()
-	if d.ended != nil {
-		errs = append(errs, d.failed())
+	return errors.Join(err, d.failed(), d.closeClient())
+}
+
+func (d *demo) closeClient() error {
+	if d.client == nil {
+		return nil
 	}
-	if c, ok := d.client.(*https.Client); ok {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
+	c := d.client
+	d.client = nil
+	return c.Close()
 }

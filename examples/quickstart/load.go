@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,21 @@ func (d *demo) spread(ctx context.Context, n int) (map[string]int, error) {
 		out[a.pod]++
 	}
 	return out, nil
+}
+
+// reached asks the Service until pods with these names, all of them and no others, have answered n requests in a row.
+// Endpoints reach the proxy a moment after the API shows that the pods are ready.
+func (d *demo) reached(ctx context.Context, n int, want []string) (map[string]int, error) {
+	slices.Sort(want)
+	var spread map[string]int
+	var last error
+	if err := poll(ctx, func() (bool, error) {
+		spread, last = d.spread(ctx, n)
+		return last == nil && slices.Equal(slices.Sorted(maps.Keys(spread)), want), nil
+	}); err != nil {
+		return nil, fmt.Errorf("%w: %d requests should reach %v, the last ones reached %v, %v", err, n, want, spread, last)
+	}
+	return spread, nil
 }
 
 // ask sends one request to the Service over a connection of its own, so that each is balanced.

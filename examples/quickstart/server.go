@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -16,8 +17,12 @@ import (
 // pages is where the manifest mounts the ConfigMap.
 const pages = "/etc/quickstart/page.txt"
 
+// mountRoot is set where a pod can't have mounts of its own, because the system forbids user namespaces, or has none:
+// its mounts are below that directory then. It is empty otherwise.
+const mountRoot = "MOUNT_ROOT"
+
 // drain is how long a server that was told to stop still accepts: by then every proxy has heard that it is going.
-const drain = time.Second
+const drain = 2 * time.Second
 
 // serve is the workload: what image quickstart/server is for the quickstart's nodes. A pod's process is this program
 // with the argument "serve".
@@ -25,7 +30,7 @@ func serve() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
-	page, err := os.ReadFile(pages)
+	page, err := os.ReadFile(filepath.Join(os.Getenv(mountRoot), pages))
 	if err != nil {
 		return fmt.Errorf("the mounted ConfigMap: %w", err)
 	}

@@ -43,12 +43,13 @@ func (d *demo) rollout(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.service = "http://" + net.JoinHostPort(svc.Spec.ClusterIP, "8080") + "/"
-	spread, err := d.spread(ctx, 30)
+	pods, err := d.pods(ctx)
 	if err != nil {
 		return "", err
 	}
-	if len(spread) != 3 {
-		return "", fmt.Errorf("30 requests reached %d pods, want 3: %v", len(spread), spread)
+	spread, err := d.reached(ctx, 30, names(pods))
+	if err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("30 requests to %s: %s", svc.Spec.ClusterIP, counts(spread)), nil
 }
@@ -92,6 +93,13 @@ func (d *demo) loseNode(ctx context.Context) (string, error) {
 		return len(readyOn(pods, "node-a")) == 3
 	}); err != nil {
 		return "", fmt.Errorf("the pods of node-b did not move: %w", err)
+	}
+	after, err := d.pods(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := d.reached(ctx, 30, names(after)); err != nil {
+		return "", err
 	}
 	moved := len(readyOn(before, "node-b"))
 	if err := d.startNode(ctx, "node-b"); err != nil {
@@ -170,7 +178,7 @@ func (d *demo) restart(ctx context.Context) (string, error) {
 	if len(after) != 1 || after[0].UID != before[0].UID || restarts(after[0]) != restarts(before[0]) || again != pid {
 		return "", fmt.Errorf("the pod was %s (process %d) and is %v (process %d)", before[0].Name, pid, names(after), again)
 	}
-	if _, err := d.spread(ctx, 3); err != nil {
+	if _, err := d.reached(ctx, 3, names(after)); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s is still process %d, and answers", after[0].Name, pid), nil

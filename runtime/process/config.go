@@ -63,4 +63,10 @@ type Image struct {
 	Cmd        []string
 	Env        []string
 	WorkingDir string
+
+	// MountRoot names an environment variable, and says that the image's programs look for their mounts below the
+	// directory that it names. The runtime sets it where a pod can't have a mount namespace: mounts are links below that
+	// directory then, so that a mount at /etc/app is at $MountRoot/etc/app. Where mounts are at their own paths it is not
+	// set. Empty means that the programs know nothing of it, and a container with such a mount is refused.
+	MountRoot string
 }

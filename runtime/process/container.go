@@ -109,14 +109,21 @@ func (r *Runtime) resolve(ctx context.Context, s *sandbox, i isolation, config *
 		}
 		env = append(env, kv.Key+"="+string(kv.Value))
 	}
-	cmd.Env = lastOfEach(env)
 	if !filepath.IsLocal(config.LogPath) && config.LogPath != "" {
 		return nil, status.Errorf(codes.InvalidArgument, "container %q: log path %q leaves the log directory", name, config.LogPath)
 	}
 	var err error
-	if cmd.Mounts, err = r.mounts(s, i, config); err != nil {
+	if i.Mount || image.MountRoot == "" {
+		cmd.Mounts, err = r.mounts(s, i, config)
+	} else {
+		var below string
+		below, err = linkMounts(s, config)
+		env = append(env, image.MountRoot+"="+below)
+	}
+	if err != nil {
 		return nil, err
 	}
+	cmd.Env = lastOfEach(env)
 	cmd.Credential = credentialOf(i, config.GetLinux().GetSecurityContext())
 	return cmd, nil
 }
@@ -144,11 +151,8 @@ func (r *Runtime) mounts(s *sandbox, i isolation, config *runtimeapi.ContainerCo
 	root := filepath.Join(s.dir, rootDir)
 	resolver := false
 	for _, m := range config.Mounts {
-		if m.Image.GetImage() != "" {
-			return nil, status.Errorf(codes.InvalidArgument, "mount at %s is of an image: processes have no images", m.ContainerPath)
-		}
-		if !filepath.IsAbs(m.ContainerPath) || !filepath.IsAbs(m.HostPath) || filepath.Clean(m.ContainerPath) == "/" {
-			return nil, status.Errorf(codes.InvalidArgument, "mount of %q at %q: want absolute paths, and not the root", m.HostPath, m.ContainerPath)
+		if err := checkMount(m); err != nil {
+			return nil, err
 		}
 		at, from := filepath.Clean(m.ContainerPath), filepath.Clean(m.HostPath)
 		resolver = resolver || at == "/etc/resolv.conf"

@@ -43,7 +43,8 @@
 // does not exist is made in memory: the deepest directory that does exist is replaced, for that container, by one
 // with the same entries. New files in such a directory stay in the container, and files that appear in the host's
 // directory later are not seen. With it come the pod's hostname, its resolv.conf, and readOnlyRootFilesystem. Without
-// a mount namespace a mount somewhere else than where it is on the host fails CreateContainer, and says what to do.
+// a mount namespace a mount somewhere else than where it is on the host fails CreateContainer, and says what to do,
+// unless the image's programs look for their mounts below a directory that they are told: see Image.MountRoot.
 //
 // With a pid namespace, killing the supervisor kills the pod. Without one, the parent-death signal ends main
 // processes, and what is left is found by mount namespace, session and a marker in the environment

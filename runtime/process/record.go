@@ -17,6 +17,7 @@ const (
 	stateFile  = "state.json"     // podState: written by the supervisor; by the agent once the supervisor is gone
 	lockFile   = "lock"           // flock held by the supervisor as long as it lives
 	socketFile = "s"              // unix socket of the supervisor
+	mountsDir  = "mounts"         // links instead of mounts, below a directory for each container
 	rootDir    = "root"           // where a container's root is put together; the pod's root without namespaces
 	stderrFile = "supervisor.log" // standard error of the supervisor: empty unless it crashed
 	resolvFile = "resolv.conf"    // the pod's resolver configuration, where containers can be given one
