@@ -32,8 +32,8 @@ import (
 	"github.com/keelson-dev/keelson/store"
 )
 
-// ErrRunning is returned by a second Run, of a Cluster or a Node.
-var ErrRunning = errors.New("keelson: Run was called before; make a new one")
+// ErrAlreadyRun is returned by a second Run, of a Cluster or a Node.
+var ErrAlreadyRun = errors.New("keelson: Run was called before; make a new one")
 
 // ErrStopped is returned by requests to a cluster whose Run has ended.
 var ErrStopped = errors.New("keelson: the cluster has stopped")
@@ -176,7 +176,7 @@ func reachable(a net.Addr) string {
 // order, and the part's error in the second.
 func (c *Cluster) Run(ctx context.Context) (err error) {
 	if c.started.Swap(true) {
-		return ErrRunning
+		return ErrAlreadyRun
 	}
 	defer close(c.stopped)
 	var undo []func() error // in the order of opening; undone in reverse
@@ -279,10 +279,7 @@ func (c *Cluster) openDir() (func() error, error) {
 		}
 		return nothing, nil
 	}
-	if len(c.cfg.Nodes) == 0 && !c.cfg.EmbeddedNetwork {
-		return nothing, nil // nothing is ever written
-	}
-	dir, err := os.MkdirTemp("", "keelson-")
+	dir, err := os.MkdirTemp("", "keelson-") // also without Nodes: NewNode may come at any time
 	if err != nil {
 		return nil, fmt.Errorf("keelson: a temporary directory for nodes: %w", err)
 	}
@@ -338,7 +335,9 @@ func (c *Cluster) serveHTTPS(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    1 << 18,
-		ErrorLog:          zap.NewStdLog(c.log.Named("https")),
+
+		DisableGeneralOptionsHandler: true, // the API authorizes "OPTIONS *" like everything else
+		ErrorLog:                     zap.NewStdLog(c.log.Named("https")),
 	}
 	return serve(ctx, server, tls.NewListener(c.plane.listener, server.TLSConfig), 500*time.Millisecond)
 }
@@ -350,7 +349,7 @@ func (c *Cluster) serverConfig() apiserver.Config {
 		AdmissionFrom: func(self client.Client) []admission.Plugin {
 			return append(builtin.Plugins(c.serviceRange(), builtin.PortRange{})(self), c.cfg.Admission...)
 		},
-		AuthorizerFrom: func(self client.Client) authz.Authorizer { return authz.RBAC(authz.FromClient(self)) },
+		AuthorizerFrom: func(self client.Client) authz.Authorizer { return authz.Nodes(authz.RBAC(authz.FromClient(self)), self) },
 		Nodes:          &nodeproxy.Config{Dial: c.agents.dial, Logger: c.log.Named("nodes")},
 	}
 	if cr := c.plane.credentials; cr != nil {

@@ -76,13 +76,14 @@ func (c *credentials) user(name string, groups ...string) (*pki.Pair, error) {
 	return c.ca.Issue(pki.Request{CommonName: name, Organizations: groups, Client: true})
 }
 
-// serverTLS is for the HTTPS API: certificates of this authority are accepted, and asked for but not required.
+// serverTLS is for the HTTPS API: certificates are asked for but not required. authn.Certificates verifies them with each
+// request, so that a bad one is answered by a Status with 401, and one that expires does not outlive its connection.
 func (c *credentials) serverTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{c.server},
 		ClientCAs:    c.ca.Pool(),
-		ClientAuth:   tls.VerifyClientCertIfGiven,
+		ClientAuth:   tls.RequestClientCert,
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
 }

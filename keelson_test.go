@@ -114,7 +114,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 func TestRunsOnce(t *testing.T) {
 	cluster, stop := startStoppable(t, keelson.Config{})
 	require.NoError(t, cluster.Ready(t.Context()))
-	require.ErrorIs(t, cluster.Run(t.Context()), keelson.ErrRunning)
+	require.ErrorIs(t, cluster.Run(t.Context()), keelson.ErrAlreadyRun)
 	stop()
 	_, err := client.For(cluster.Client(), kind.Pod).Get(t.Context(), "a", "b")
 	require.ErrorIs(t, err, keelson.ErrStopped)

@@ -3,6 +3,7 @@ package keelson
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/keelson-dev/keelson/apiserver/authn"
 	"github.com/keelson-dev/keelson/apiserver/authn/pki"
@@ -32,6 +33,9 @@ func (c *Cluster) KubeconfigFor(ctx context.Context, user authn.User) (https.Kub
 	}
 	if c.plane.credentials == nil {
 		return https.Kubeconfig{}, errNoAddress
+	}
+	if user.Name == "" || user.Name == agentCaller {
+		return https.Kubeconfig{}, fmt.Errorf("keelson: KubeconfigFor: the user %q: want a name, and not %q, which node agents obey", user.Name, agentCaller)
 	}
 	pair, err := c.plane.credentials.user(user.Name, user.Groups...)
 	if err != nil {

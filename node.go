@@ -38,12 +38,14 @@ type Node struct {
 	tls      *tls.Config // nil: the listener is in memory, and nobody else reaches it
 	log      *zap.Logger
 	ran      atomic.Bool
+
+	temporary string // a directory that Close removes; empty when the cluster has one
 }
 
 // NewNode makes a node that lives on its own: it talks to the cluster over HTTPS with a certificate of its own if the
 // cluster listens, so that it outlives a restart of the control plane, and in the process otherwise. It waits until
 // the cluster is ready. The node's directory belongs to the cluster's DataDir; one process at a time may run a node
-// of a name.
+// of a name. Without a directory of the cluster's the node has a temporary one, which Close removes.
 func (c *Cluster) NewNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("keelson: NewNode: %w", err)
@@ -74,16 +76,23 @@ func nodeUser(name string) authn.User {
 
 // newNode assembles a node: directory, addresses, runtime, agent, server.
 func (c *Cluster) newNode(cl client.Client, cfg NodeConfig) (_ *Node, err error) {
-	dir := filepath.Join(c.dir, "nodes", cfg.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	n := &Node{name: cfg.Name, runtime: cfg.Runtime, log: c.log.Named("node").With(zap.String("node", cfg.Name))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	base := c.dir
+	if base == "" { // the cluster itself writes nothing
+		if n.temporary, err = os.MkdirTemp("", "keelson-"); err != nil {
+			return nil, err
+		}
+		base = n.temporary
+	}
+	dir := filepath.Join(base, "nodes", cfg.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	if n.runtime == nil {
 		prefix, err := c.podRange(dir)
 		if err != nil {
@@ -174,10 +183,10 @@ func (n *Node) Name() string { return n.name }
 func (n *Node) Runtime() kruntime.Runtime { return n.runtime }
 
 // Run runs the agent and its server until ctx ends. The node's pods stay. It returns nil then, or the error of the
-// part that failed first. A second call gets ErrRunning and disturbs nothing.
+// part that failed first. A second call gets ErrAlreadyRun and disturbs nothing.
 func (n *Node) Run(ctx context.Context) error {
 	if n.ran.Swap(true) {
-		return ErrRunning
+		return ErrAlreadyRun
 	}
 	g := newGroup(ctx)
 	server := &http.Server{Handler: n.kubelet.Handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: zap.NewStdLog(n.log.Named("http"))}
@@ -222,6 +231,9 @@ func (n *Node) Close() error {
 	}
 	if n.own != nil {
 		errs = append(errs, n.own.Close(context.Background()))
+	}
+	if n.temporary != "" {
+		errs = append(errs, os.RemoveAll(n.temporary))
 	}
 	return errors.Join(errs...)
 }

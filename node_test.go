@@ -3,6 +3,7 @@ package keelson_test
 import (
 	"context"
 	"io"
+	"os"
 	"testing"
 	"testing/synctest"
 
@@ -17,6 +18,16 @@ import (
 )
 
 func TestSecondRunOfANodeDisturbsNothing(t *testing.T) {
+	temporary, here := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	t.Chdir(here)
+	defer func() { // a node leaves nothing behind, here or there
+		for _, dir := range []string{temporary, here} {
+			left, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, left)
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := start(t, keelson.Config{})
 		node, err := cluster.NewNode(t.Context(), keelson.NodeConfig{Name: "rack-1", Runtime: talkative()})
@@ -25,7 +36,7 @@ func TestSecondRunOfANodeDisturbsNothing(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- node.Run(ctx) }()
 		synctest.Wait()
-		require.ErrorIs(t, node.Run(t.Context()), keelson.ErrRunning)
+		require.ErrorIs(t, node.Run(t.Context()), keelson.ErrAlreadyRun)
 
 		// Logs come through the node's server, which the second call must have left alone.
 		pods := client.For(cluster.Client(), kind.Pod)

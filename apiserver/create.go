@@ -89,6 +89,9 @@ func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
 	if c.kind.Prepare != nil {
 		c.kind.Prepare(obj, nil)
 	}
+	if errs := checkSizes(obj); len(errs) > 0 {
+		return nil, invalid(c.kind, obj.GetName(), errs)
+	}
 	errs := validation.ValidateObjectMetaAccessor(obj, c.kind.Namespaced, c.nameRule(), metadataPath)
 	if c.kind.Validate != nil {
 		errs = merge(errs, c.kind.Validate(obj, nil))
@@ -140,8 +143,34 @@ func merge(general, own field.ErrorList) field.ErrorList {
 	return general
 }
 
+// maxMetaBytes bounds labels and finalizers, as annotations are bounded by validation: each of them costs a rule's
+// evaluation, and every reader pays for them.
+const maxMetaBytes = validation.TotalAnnotationSizeLimitB
+
+// checkSizes finds metadata that is too large to be looked at in detail.
+func checkSizes(obj metav1.Object) (errs field.ErrorList) {
+	size := 0
+	for k, v := range obj.GetLabels() {
+		size += len(k) + len(v)
+	}
+	if size > maxMetaBytes {
+		errs = append(errs, field.TooLong(metadataPath.Child("labels"), "", maxMetaBytes))
+	}
+	size = 0
+	for _, f := range obj.GetFinalizers() {
+		size += len(f) + 1
+	}
+	if size > maxMetaBytes {
+		errs = append(errs, field.TooLong(metadataPath.Child("finalizers"), "", maxMetaBytes))
+	}
+	return errs
+}
+
 // checkMeta validates what an update does to the metadata.
 func checkMeta(obj, old metav1.Object) field.ErrorList {
+	if errs := checkSizes(obj); len(errs) > 0 {
+		return errs
+	}
 	return append(validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath),
 		validation.ValidateFinalizers(obj.GetFinalizers(), metadataPath.Child("finalizers"))...)
 }

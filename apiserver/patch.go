@@ -21,11 +21,19 @@ import (
 // maxPatchOperations bounds a JSON patch, as kube-apiserver does.
 const maxPatchOperations = 10_000
 
+// maxMergeSteps bounds a strategic merge, which looks for each element of the patch's lists in all of the object's.
+const maxMergeSteps = 4 << 20
+
+// structures counts the objects and lists in a document, and the braces and brackets in its strings too.
+func structures(document []byte) int {
+	return bytes.Count(document, []byte{'{'}) + bytes.Count(document, []byte{'['})
+}
+
 // patcher makes a patched JSON document. sample is the Go type that a strategic merge reads its rules from.
 type patcher func(document []byte, sample any) ([]byte, error)
 
 func (c *call) patch(ctx context.Context) (*client.Response, error) {
-	apply, err := c.patcher()
+	apply, err := c.safePatcher()
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +50,7 @@ func (c *call) patch(ctx context.Context) (*client.Response, error) {
 }
 
 func (c *call) patchScale(ctx context.Context) (*client.Response, error) {
-	apply, err := c.patcher()
+	apply, err := c.safePatcher()
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +96,48 @@ func (c *call) decodePatched(document []byte) (kind.Instance, error) {
 	return obj, nil
 }
 
+// maxPatchWork bounds the bytes that are read when a document is decoded anew at each level, as the patch libraries do.
+const maxPatchWork = 64 << 20
+
+// safePatcher is patcher behind what the libraries of patches do not check: depth, and types that they take for granted.
+func (c *call) safePatcher() (patcher, error) {
+	if deep := depth(c.req.PatchData); deep*len(c.req.PatchData) > maxPatchWork {
+		return nil, badRequest("the patch is nested %d deep, too much for its %d bytes", deep, len(c.req.PatchData))
+	}
+	apply, err := c.patcher()
+	if err != nil {
+		return nil, err
+	}
+	return func(document []byte, sample any) (out []byte, err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				out, err = nil, badRequest("the patch does not fit the object: %v", v)
+			}
+		}()
+		return apply(document, sample)
+	}, nil
+}
+
+// depth is how deep JSON is nested.
+func depth(data []byte) int {
+	deepest, now, quoted := 0, 0, false
+	for i := 0; i < len(data); i++ {
+		switch b := data[i]; {
+		case quoted && b == '\\':
+			i++
+		case b == '"':
+			quoted = !quoted
+		case quoted:
+		case b == '{' || b == '[':
+			now++
+			deepest = max(deepest, now)
+		case b == '}' || b == ']':
+			now--
+		}
+	}
+	return deepest
+}
+
 // patcher reads the patch once; applying it may be repeated.
 func (c *call) patcher() (patcher, error) {
 	data := c.req.PatchData
@@ -113,7 +163,13 @@ func (c *call) patcher() (patcher, error) {
 		if err := checkObject(data); err != nil {
 			return nil, err
 		}
+		changes := structures(data)
 		return func(document []byte, sample any) ([]byte, error) {
+			if changes*(changes+structures(document)) > maxMergeSteps {
+				return nil, status(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
+					"the strategic merge patch has %d objects and lists, too many to find in an object with %d: use a JSON patch or a merge patch",
+					changes, structures(document))
+			}
 			out, err := strategicpatch.StrategicMergePatch(document, data, sample)
 			if err != nil {
 				return nil, badRequest("strategic merge patch: %v", err)

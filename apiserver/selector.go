@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -27,6 +29,9 @@ type requirement struct {
 func (c *call) selector() (*selector, error) {
 	s := &selector{name: c.req.Name}
 	if text := c.req.List.LabelSelector; text != "" {
+		if strings.Contains(text, "\x00") { // the parser would take it for the end
+			return nil, badRequest("label selector %q: it has a NUL character", text)
+		}
 		parsed, err := labels.Parse(text)
 		if err != nil {
 			return nil, badRequest("label selector %q: %v", text, err)

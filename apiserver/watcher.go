@@ -71,6 +71,9 @@ func (c *call) watch(ctx context.Context) (client.Watcher, error) {
 		initial = *o.SendInitialEvents
 	}
 	if revision != 0 && !initial {
+		if err := c.reachRevision(ctx, revision); err != nil { // a later one would hide the changes up to it
+			return nil, err
+		}
 		return c.follow(ctx, sel, c.cache.view(), revision)
 	}
 	if err := c.reach(ctx, o.ResourceVersion); err != nil {

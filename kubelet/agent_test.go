@@ -267,6 +267,22 @@ func TestANewAgentAdopts(t *testing.T) {
 	})
 }
 
+// TestAForcedDeletionGetsASmallGrace deletes the object of a pod that would use all of its 30 seconds.
+func TestAForcedDeletionGetsASmallGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, runtimetest.New(runtimetest.Config{Behave: func(runtimetest.Process) runtimetest.Behavior {
+			return runtimetest.Behavior{IgnoreTerm: true}
+		}}))
+		n.run(podOf("forced", serving))
+		n.wait("forced", ready)
+		controllertest.Delete(n.cp, kind.Pod, "default", "forced", client.GracePeriod(0))
+		<-time.After(time.Second)
+		require.Len(t, n.processes("forced"), 1)
+		<-time.After(3 * time.Second)
+		require.Empty(t, n.processes("forced"))
+	})
+}
+
 func TestAHangingPodHoldsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, runtimetest.New(runtimetest.Config{}))

@@ -19,8 +19,8 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// ErrRunning is the sentinel for a second call of Run.
-var ErrRunning = errors.New("proxy: Run was called before")
+// ErrAlreadyRun is the sentinel for a second call of Run.
+var ErrAlreadyRun = errors.New("proxy: Run was called before")
 
 // ReasonFailedToServe is the reason with which Config.Report is called for a service port that the dataplane can't
 // serve.
@@ -184,7 +184,7 @@ func (p *Proxy) WaitFor(ctx context.Context, cond func(Table) bool) error {
 // Run works until ctx ends, and returns nil then. It may be called once. The dataplane is left as it is.
 func (p *Proxy) Run(ctx context.Context) error {
 	if !p.running.CompareAndSwap(false, true) {
-		return ErrRunning
+		return ErrAlreadyRun
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

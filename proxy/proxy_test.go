@@ -33,7 +33,7 @@ func start(t *testing.T, c client.Client, dp proxy.Dataplane, cfg proxy.Config) 
 	return p, func() {
 		cancel()
 		require.NoError(t, <-done)
-		require.ErrorIs(t, p.Run(ctx), proxy.ErrRunning)
+		require.ErrorIs(t, p.Run(ctx), proxy.ErrAlreadyRun)
 	}
 }
 

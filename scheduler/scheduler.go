@@ -36,8 +36,8 @@ type Config struct {
 	Logger *zap.Logger
 }
 
-// ErrRunning is returned by a second Run.
-var ErrRunning = errors.New("scheduler: Run was called before; make a new Scheduler")
+// ErrAlreadyRun is returned by a second Run.
+var ErrAlreadyRun = errors.New("scheduler: Run was called before; make a new Scheduler")
 
 // Scheduler places units on targets. All its methods are safe for concurrent use.
 type Scheduler struct {
@@ -104,7 +104,7 @@ func New(c client.Client, plugins []Plugin, cfg Config) (*Scheduler, error) {
 // Run schedules until ctx ends, then waits for bindings in flight. It returns nil, or the error of a second call.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if s.started.Swap(true) {
-		return ErrRunning
+		return ErrAlreadyRun
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

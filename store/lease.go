@@ -29,7 +29,7 @@ type LeaseStatus struct {
 // ErrLeaseExists or ErrLeaseTTL.
 func (s *Store) Grant(ctx context.Context, id int64, ttl time.Duration) (Lease, error) {
 	if ttl <= 0 || ttl > MaxLeaseTTL || id < 0 {
-		return Lease{}, &Error{Op: "grant", Err: fmt.Errorf("%w: lease %d with %v", ErrLeaseTTL, id, ttl)}
+		return Lease{}, &Error{Op: "grant", Err: fmt.Errorf("%w: lease %d with %v, want more than 0 and at most %v", ErrLeaseTTL, id, ttl, MaxLeaseTTL)}
 	}
 	chosen := id == 0
 	for {

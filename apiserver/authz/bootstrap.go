@@ -74,12 +74,12 @@ func editRules() []rbacv1.PolicyRule {
 	)
 }
 
-// nodeRules are for every node agent; which node it is makes no difference here.
+// nodeRules are for every node agent; Nodes restricts each to its own node.
 func nodeRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		rule([]string{""}, []string{"nodes"}, append(readVerbs(), "create", "update", "patch")),
 		rule([]string{""}, []string{"nodes/status"}, []string{"update", "patch"}),
-		rule([]string{""}, []string{"pods"}, append(readVerbs(), "create", "delete")),
+		rule([]string{""}, []string{"pods"}, append(readVerbs(), "delete")), // no create: agents have no static pods, and a pod may run anywhere
 		rule([]string{""}, []string{"pods/status"}, []string{"update", "patch"}),
 		rule([]string{""}, []string{"pods/eviction"}, []string{"create"}),
 		rule([]string{""}, []string{"configmaps", "secrets", "services", "endpoints", "namespaces", "serviceaccounts"}, readVerbs()),

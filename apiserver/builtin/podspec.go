@@ -2,7 +2,6 @@ package builtin
 
 import (
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -161,12 +160,12 @@ func podSpecWarnings(s *corev1.PodSpec, at *field.Path) []string {
 	for _, l := range lists {
 		for i, c := range l.list {
 			here := at.Child(l.name).Index(i)
-			var names []string
+			names := make(map[string]bool, len(c.Env))
 			for j, e := range c.Env {
-				if slices.Contains(names, e.Name) {
+				if names[e.Name] {
 					warn(here.Child("env").Index(j), "hides previous definition of %q, which may be dropped when using apply", e.Name)
 				}
-				names = append(names, e.Name)
+				names[e.Name] = true
 			}
 			type listener struct {
 				port     int32

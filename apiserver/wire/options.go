@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"fmt"
 	"net/url"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 )
+
+const maxRequirements = 256 // of a selector
 
 // listOptions reads and checks the parameters of a list or a watch.
 func listOptions(q url.Values) (metav1.ListOptions, error) {
@@ -26,13 +30,22 @@ func listOptions(q url.Values) (metav1.ListOptions, error) {
 	if o.TimeoutSeconds != nil && *o.TimeoutSeconds < 0 {
 		return o, apierrors.NewBadRequest("timeoutSeconds: want a number of seconds")
 	}
+	if strings.Contains(o.LabelSelector+o.FieldSelector, "\x00") { // the parser would take it for the end
+		return o, apierrors.NewBadRequest("a selector has a NUL character")
+	}
 	ls, err := labels.Parse(o.LabelSelector)
 	if err != nil {
 		return o, apierrors.NewBadRequest("labelSelector: " + err.Error())
 	}
+	if all, _ := ls.Requirements(); len(all) > maxRequirements { // each is held against each object
+		return o, apierrors.NewBadRequest(fmt.Sprintf("labelSelector: it has %d requirements, at most %d are allowed", len(all), maxRequirements))
+	}
 	fs, err := fields.ParseSelector(o.FieldSelector)
 	if err != nil {
 		return o, apierrors.NewBadRequest("fieldSelector: " + err.Error())
+	}
+	if n := len(fs.Requirements()); n > maxRequirements {
+		return o, apierrors.NewBadRequest(fmt.Sprintf("fieldSelector: it has %d requirements, at most %d are allowed", n, maxRequirements))
 	}
 	if _, err := revision(o.ResourceVersion); err != nil {
 		return o, err

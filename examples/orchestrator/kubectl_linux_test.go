@@ -87,9 +87,10 @@ func follow(t *testing.T, k *kubectl) {
 	pods := k.follow("get", "pods", "--watch", "--output-watch-events")
 	events := k.follow("get", "events", "--watch", "--field-selector=involvedObject.name=talks")
 	k.pod("talks", 1, "echo first; cat "+fifo+"; exec sleep 3600")
-	for _, text := range []string{"ADDED", "ContainerCreating", "MODIFIED", "Running"} {
-		pods.out.wait(t, text)
-	}
+	pods.out.wait(t, "ADDED")
+	k.do("label", "pod", "talks", "seen=yes") // the watch has begun, so this is a change to it
+	pods.out.wait(t, "MODIFIED")
+	pods.out.wait(t, "Running")
 	for _, text := range []string{"Scheduled", "Assigned follow/talks to node-", "Started container talks"} {
 		events.out.wait(t, text)
 	}

@@ -165,7 +165,7 @@ func TestRefusals(t *testing.T) {
 		says string
 	}{
 		"data directory in use":     {[]string{"--data-dir", data, "--listen", "127.0.0.1:0"}, 1, "does another process run this cluster?"},
-		"port taken":                {[]string{"--listen", running.url()}, 1, "Listen: listen tcp " + running.url() + ": bind: address already in use"},
+		"port taken":                {[]string{"--listen", running.url()}, 1, running.url() + ": bind: address already in use"},
 		"DNS port taken":            {[]string{"--listen", "127.0.0.1:0", "--dns", running.url()}, 1, "listen on " + running.url()},
 		"kubeconfig can't be there": {[]string{"--listen", "127.0.0.1:0", "--kubeconfig", filepath.Join(m.dir, "absent", "kubeconfig")}, 1, "orchestrator: --kubeconfig: "},
 		"kubeconfig is a directory": {[]string{"--listen", "127.0.0.1:0", "--kubeconfig", m.temp}, 1, "orchestrator: --kubeconfig: "},

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
@@ -64,7 +63,9 @@ func (d *demo) kill(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	if process, err := os.FindProcess(pid); err != nil {
+		return "", err
+	} else if err := process.Kill(); err != nil {
 		return "", fmt.Errorf("kill process %d of %s: %w", pid, victim.Name, err)
 	}
 	if err := d.await(ctx, func(pods []*corev1.Pod) bool {
@@ -220,48 +221,10 @@ func (d *demo) remove(ctx context.Context) (string, error) {
 	if err := d.nothingRuns(ctx); err != nil {
 		return "", err
 	}
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+	if process, err := os.FindProcess(pid); err != nil {
+		return "", err
+	} else if err := process.Signal(syscall.Signal(0)); !errors.Is(err, os.ErrProcessDone) {
 		return "", fmt.Errorf("process %d still exists (%v)", pid, err)
 	}
 	return "no object and no process is left", nil
-}
-
-// nothingRuns waits until no node's runtime holds a sandbox of the namespace.
-func (d *demo) nothingRuns(ctx context.Context) error {
-	return poll(ctx, func() (bool, error) {
-		for _, m := range d.nodes {
-			list, err := m.node.Runtime().ListPodSandbox(ctx, nil)
-			if err != nil {
-				return false, err
-			}
-			if slices.ContainsFunc(list, func(s *runtimeapi.PodSandbox) bool { return s.Metadata.GetNamespace() == ns }) {
-				return false, nil
-			}
-		}
-		return true, nil
-	})
-}
-
-// pid is the process of a pod's only container, as the node's runtime knows it.
-func (d *demo) pid(ctx context.Context, p *corev1.Pod) (int, error) {
-	m, ok := d.nodes[p.Spec.NodeName]
-	if !ok {
-		return 0, fmt.Errorf("pod %s is on node %q, which does not run", p.Name, p.Spec.NodeName)
-	}
-	rt := m.node.Runtime()
-	running, err := rt.ListContainers(ctx, &runtimeapi.ContainerFilter{
-		State:         &runtimeapi.ContainerStateValue{State: runtimeapi.ContainerState_CONTAINER_RUNNING},
-		LabelSelector: map[string]string{"io.kubernetes.pod.uid": string(p.UID)},
-	})
-	if err != nil {
-		return 0, err
-	}
-	if len(running) != 1 {
-		return 0, fmt.Errorf("pod %s has %d running containers, want 1", p.Name, len(running))
-	}
-	status, err := rt.ContainerStatus(ctx, running[0].Id, true)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(status.Info["pid"])
 }

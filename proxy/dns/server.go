@@ -20,8 +20,8 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// ErrRunning is the sentinel for a second call of Run.
-var ErrRunning = errors.New("dns: Run was called before")
+// ErrAlreadyRun is the sentinel for a second call of Run.
+var ErrAlreadyRun = errors.New("dns: Run was called before")
 
 // Config adjusts a Server. The zero Config works.
 type Config struct {
@@ -159,7 +159,7 @@ func (s *Server) Addr(ctx context.Context) (netip.AddrPort, error) {
 // Run listens and answers until ctx ends, and returns nil then. That the address can't be had is its error.
 func (s *Server) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
-		return ErrRunning
+		return ErrAlreadyRun
 	}
 	pc, ln, err := listen(ctx, s.cfg.Addr)
 	if err != nil {

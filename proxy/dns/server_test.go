@@ -210,7 +210,7 @@ func TestTakenAddress(t *testing.T) {
 	s, err := dns.New(filled(), dns.Config{Addr: addr})
 	require.NoError(t, err)
 	require.ErrorContains(t, s.Run(t.Context()), addr)
-	require.ErrorIs(t, s.Run(t.Context()), dns.ErrRunning)
+	require.ErrorIs(t, s.Run(t.Context()), dns.ErrAlreadyRun)
 }
 
 func FuzzRespond(f *testing.F) {

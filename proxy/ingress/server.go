@@ -24,8 +24,8 @@ import (
 	"github.com/keelson-dev/keelson/controller"
 )
 
-// ErrRunning is the sentinel for a second call of Run.
-var ErrRunning = errors.New("ingress: Run was called before")
+// ErrAlreadyRun is the sentinel for a second call of Run.
+var ErrAlreadyRun = errors.New("ingress: Run was called before")
 
 // Config adjusts a Server. The zero Config serves HTTP on a free port.
 type Config struct {
@@ -229,7 +229,7 @@ func (s *Server) Addrs(ctx context.Context) (http, https netip.AddrPort, err err
 // Run serves until ctx ends, and returns nil then. That an address can't be had is its error.
 func (s *Server) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
-		return ErrRunning
+		return ErrAlreadyRun
 	}
 	var listeners []net.Listener
 	defer func() {

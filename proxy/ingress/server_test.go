@@ -273,7 +273,7 @@ func TestConfigIsChecked(t *testing.T) {
 	_, err := ingress.New(nil, ingress.Config{})
 	require.Error(t, err)
 	s, _ := start(t, proxytest.NewCluster(), ingress.Config{})
-	require.ErrorIs(t, s.Run(t.Context()), ingress.ErrRunning)
+	require.ErrorIs(t, s.Run(t.Context()), ingress.ErrAlreadyRun)
 	addr, _, err := s.Addrs(t.Context())
 	require.NoError(t, err)
 	taken, err := ingress.New(proxytest.NewCluster(), ingress.Config{HTTPAddr: addr.String()})

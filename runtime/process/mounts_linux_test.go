@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -200,4 +201,41 @@ func TestAsOrdinaryUser(t *testing.T) {
 		t.Skip("ordinary users have no user namespaces on this machine: pods run without mounts of their own")
 	}
 	require.Contains(t, string(said), "--- PASS: TestMounts/namespaces")
+}
+
+// TestMountRoot: an image whose programs look for their mounts below a directory gets them where a pod has no mount
+// namespace, and at their own paths where it has one.
+func TestMountRoot(t *testing.T) {
+	images := process.ResolverFunc(func(context.Context, string) (process.Image, error) {
+		return process.Image{MountRoot: "MOUNTS"}, nil
+	})
+	for name, c := range map[string]process.Config{"namespaces": {}, "no namespaces": {NoNamespaces: true}, "in process": {InProcess: true}} {
+		t.Run(name, func(t *testing.T) {
+			c.Images = images
+			r := open(t, c)
+			if name == "namespaces" {
+				needNamespaces(t, r)
+			}
+			p := newPod(t, r, "one")
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "page"), []byte("a page"), 0o644))
+			config := containerConfig("c", "sleep", "1000")
+			config.Mounts = []*runtimeapi.Mount{mountOf(dir, "/etc/keelson-test")}
+			for attempt := range uint32(2) { // the second finds the links of the first
+				config.Metadata.Attempt = attempt
+				id := p.start(config)
+				require.Equal(t, "a page", p.exec(id, "sh", "-c", `cat "$MOUNTS/etc/keelson-test/page"`))
+				told := p.exec(id, "sh", "-c", `printf %s "$MOUNTS"`)
+				require.Equal(t, name == "namespaces", told == "", told)
+			}
+
+			nested := containerConfig("nested", "true")
+			nested.Mounts = []*runtimeapi.Mount{mountOf(dir, "/etc/keelson-test"), mountOf(dir, "/etc/keelson-test/below")}
+			if name != "namespaces" {
+				_, err := r.CreateContainer(t.Context(), p.id, nested, nil)
+				require.Equal(t, codes.InvalidArgument, status.Code(err))
+				require.ErrorContains(t, err, "can't be nested")
+			}
+		})
+	}
 }
