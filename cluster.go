@@ -279,7 +279,10 @@ func (c *Cluster) openDir() (func() error, error) {
 		}
 		return nothing, nil
 	}
-	dir, err := os.MkdirTemp("", "keelson-") // also without Nodes: NewNode may come at any time
+	if len(c.cfg.Nodes) == 0 && !c.cfg.EmbeddedNetwork {
+		return nothing, nil // nothing is ever written; a node that comes later brings a directory of its own
+	}
+	dir, err := os.MkdirTemp("", "keelson-")
 	if err != nil {
 		return nil, fmt.Errorf("keelson: a temporary directory for nodes: %w", err)
 	}
@@ -349,8 +352,10 @@ func (c *Cluster) serverConfig() apiserver.Config {
 		AdmissionFrom: func(self client.Client) []admission.Plugin {
 			return append(builtin.Plugins(c.serviceRange(), builtin.PortRange{})(self), c.cfg.Admission...)
 		},
-		AuthorizerFrom: func(self client.Client) authz.Authorizer { return authz.Nodes(authz.RBAC(authz.FromClient(self)), self) },
-		Nodes:          &nodeproxy.Config{Dial: c.agents.dial, Logger: c.log.Named("nodes")},
+		AuthorizerFrom: func(self client.Client) authz.Authorizer {
+			return authz.Nodes(authz.RBAC(authz.FromClient(self)), self)
+		},
+		Nodes: &nodeproxy.Config{Dial: c.agents.dial, Logger: c.log.Named("nodes")},
 	}
 	if cr := c.plane.credentials; cr != nil {
 		cfg.Nodes = &nodeproxy.Config{TLS: cr.callerTLS(), Logger: c.log.Named("nodes")}

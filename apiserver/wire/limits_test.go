@@ -7,8 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -175,4 +178,32 @@ func TestImpersonationAsksForTheRightResource(t *testing.T) {
 	}
 	ask(h, "GET", "/api/v1/namespaces/a/configmaps/x", "", "Impersonate-User: system:anonymous")
 	require.Equal(t, []string{authn.GroupUnauthenticated}, f.user.Groups)
+}
+
+// deadlines is a connection's answer that notes read deadlines.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return nil
+}
+
+// TestSlowBodies: a body has a time in which it must come, from before anything is known about its sender, until it is there.
+func TestSlowBodies(t *testing.T) {
+	r := httptest.NewRequest("POST", "http://api/api/v1/namespaces/a/configmaps", strings.NewReader(`{"metadata":{"name":"a"}}`))
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	handler(t, &fake{}).ServeHTTP(w, r)
+	require.Equal(t, http.StatusCreated, w.Code, w.Body)
+	require.Len(t, w.set, 2)
+	require.False(t, w.set[0].IsZero())
+	require.True(t, w.set[1].IsZero(), "the connection may serve more requests")
+
+	r = httptest.NewRequest("POST", "http://api/api/v1/namespaces/a/configmaps", iotest.ErrReader(os.ErrDeadlineExceeded))
+	w = &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	handler(t, &fake{}).ServeHTTP(w, r)
+	require.Equal(t, http.StatusRequestTimeout, w.Code, w.Body)
+	require.Len(t, w.set, 1, "what is left of the body must not be waited for")
 }

@@ -57,6 +57,12 @@ var (
 	_ kruntime.Streamer = (*Runtime)(nil)
 )
 
+// Why a supervisor could not be started: what this machine forbids is remembered, what only took too long is not.
+var (
+	errDenied   = errors.New("this machine does not allow it")
+	errNotReady = errors.New("the supervisor was not ready")
+)
+
 // New opens the runtime's directory, and adopts the pods that an earlier one left there.
 func New(config Config) (*Runtime, error) {
 	if !supported {

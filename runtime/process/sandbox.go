@@ -234,30 +234,38 @@ func (r *Runtime) supervise(s *sandbox) error {
 	}
 	defer lock.Close()
 	name := s.config.GetMetadata().GetNamespace() + "/" + s.config.GetMetadata().GetName()
-	for {
-		r.mu.Lock()
-		level := r.levels[0]
-		r.mu.Unlock()
+	r.mu.Lock()
+	levels := r.levels
+	r.mu.Unlock()
+	for n, level := range levels {
 		err := spawn(s.dir, name, level, lock)
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
+		case n == len(levels)-1 || errors.Is(err, errNotReady):
+			return err // a busy machine is no reason to isolate less
+		case errors.Is(err, errDenied):
+			r.deny(level, err)
+		default: // this pod may do with less; the next tries again
+			r.log.Warn("a pod gets less isolation than wanted", zap.String("pod", name), zap.Stringer("failed", level), zap.Error(err))
 		}
-		if level == (isolation{}) {
-			return err
-		}
-		r.mu.Lock()
-		if r.levels[0] == level { // nobody else has found it out meanwhile
-			r.levels = r.levels[1:]
-			if r.denied != "" {
-				r.denied += "; "
-			}
-			r.denied += fmt.Sprintf("%s: %v", level, err)
-		}
-		next := r.levels[0]
-		r.mu.Unlock()
-		r.log.Warn("pods get less isolation than wanted", zap.Stringer("denied", level),
-			zap.Stringer("using", next), zap.Error(err))
 	}
+	return errors.New("no isolation level is left to try")
+}
+
+// deny remembers that this machine refuses an isolation level, so that no later pod asks for it.
+func (r *Runtime) deny(level isolation, cause error) {
+	r.mu.Lock()
+	if r.levels[0] == level { // nobody else has found it out meanwhile
+		r.levels = r.levels[1:]
+		if r.denied != "" {
+			r.denied += "; "
+		}
+		r.denied += fmt.Sprintf("%s: %v", level, cause)
+	}
+	next := r.levels[0]
+	r.mu.Unlock()
+	r.log.Warn("pods get less isolation than wanted", zap.Stringer("denied", level), zap.Stringer("using", next), zap.Error(cause))
 }
 
 // StopPodSandbox implements CRI: containers get Config.StopGrace between SIGTERM and SIGKILL.

@@ -142,6 +142,11 @@ func spawn(dir, name string, i isolation, lock *os.File) error {
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
+		for _, refusal := range []error{syscall.EPERM, syscall.EACCES, syscall.ENOSPC, syscall.EUSERS, syscall.EINVAL, syscall.ENOSYS} {
+			if errors.Is(err, refusal) { // what clone(2) answers where namespaces are forbidden or used up
+				return fmt.Errorf("%w: start the supervisor: %w", errDenied, err)
+			}
+		}
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
 	id := processID{PID: cmd.Process.Pid, Boot: bootID()}
@@ -154,14 +159,14 @@ func spawn(dir, name string, i isolation, lock *os.File) error {
 		syscall.Kill(id.PID, syscall.SIGKILL)
 		collect(id.PID)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("the supervisor was not ready after %s", readyTimeout)
+			return fmt.Errorf("%w after %s", errNotReady, readyTimeout)
 		}
 		said, _ := os.ReadFile(filepath.Join(dir, stderrFile))
 		return fmt.Errorf("the supervisor ended before it was ready: %s", firstLines(string(said)))
 	}
 	if answer.Error != "" {
 		collect(id.PID)
-		return errors.New(answer.Error)
+		return fmt.Errorf("%w: %s", errDenied, answer.Error)
 	}
 	return nil
 }
