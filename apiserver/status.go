@@ -43,14 +43,15 @@ func conflict(k *kind.Kind, name, format string, args ...any) error {
 // A client learns nothing from the thousandth mistake, and joining the texts of n costs n*n.
 const (
 	maxErrors = 64
-	maxQuoted = 256 // bytes of a bad value, or of a path with keys in it
+	maxQuoted = 256  // bytes of a bad value, or of a path with keys in it
+	maxDetail = 1024 // bytes of what is wrong with it: rules with their pattern and examples are long
 )
 
 func invalid(k *kind.Kind, name string, errs field.ErrorList) error {
 	told := make(field.ErrorList, 0, min(len(errs), maxErrors))
 	for _, e := range errs[:min(len(errs), maxErrors)] {
 		short := *e
-		short.Field, short.Detail = quote(e.Field), quote(e.Detail)
+		short.Field, short.Detail = quote(e.Field), shortened(e.Detail, maxDetail)
 		if text, ok := e.BadValue.(string); ok {
 			short.BadValue = quote(text)
 		}
@@ -64,11 +65,13 @@ func invalid(k *kind.Kind, name string, errs field.ErrorList) error {
 }
 
 // quote cuts what a message quotes to what somebody reads.
-func quote(text string) string {
-	if len(text) <= maxQuoted {
+func quote(text string) string { return shortened(text, maxQuoted) }
+
+func shortened(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxQuoted], "") + "..."
+	return strings.ToValidUTF8(text[:limit], "") + "..."
 }
 
 func tooLarge(size int) error {
