@@ -291,11 +291,12 @@ func TestAHangingPodHoldsNoOther(t *testing.T) {
 		id := n.processes("stuck")["main"]
 		n.rt.SetFault(func(c runtimetest.Call) runtimetest.Fault { return runtimetest.Fault{Hang: c.Container == id} })
 		controllertest.Delete(n.cp, kind.Pod, "default", "stuck")
+		synctest.Wait()
+		require.Positive(t, n.rt.Faulted(), "the call hangs before the other pod comes")
 		began := time.Now()
 		n.run(podOf("free", serving))
 		n.wait("free", ready)
 		require.Less(t, time.Since(began), time.Second)
-		require.Positive(t, n.rt.Faulted())
 		n.rt.SetFault(nil)
 		controllertest.WaitGone(n.cp, kind.Pod, "default", "stuck")
 	})
