@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/keelson-dev/keelson/apiserver"
 	"github.com/keelson-dev/keelson/apiserver/admission"
@@ -108,8 +107,9 @@ func (c *Cluster) Client() client.Client { return c.ClientFor(authn.System("admi
 // ClientFor is a client that acts as a user.
 func (c *Cluster) ClientFor(user authn.User) client.Client { return &lateClient{c, user} }
 
-// Explain says what the scheduler thinks of a pod; see scheduler.Scheduler.Explain.
-func (c *Cluster) Explain(ctx context.Context, pod *corev1.Pod) (*scheduler.Explanation, error) {
+// Explain says what the scheduler thinks of a pod, or of another unit that Config.Scheduler.Workload is about; see
+// scheduler.Scheduler.Explain. It waits until the scheduler knows all nodes and pods.
+func (c *Cluster) Explain(ctx context.Context, unit kind.Instance) (*scheduler.Explanation, error) {
 	if err := c.Ready(ctx); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (c *Cluster) Explain(ctx context.Context, pod *corev1.Pod) (*scheduler.Expl
 	if err := c.plane.scheduler.Ready(ctx); err != nil {
 		return nil, err
 	}
-	return c.plane.scheduler.Explain(pod)
+	return c.plane.scheduler.Explain(unit)
 }
 
 // URL is the HTTPS API's address, once the cluster is ready; empty when it does not listen.

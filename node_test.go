@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -69,11 +70,13 @@ func talkative() *runtimetest.Runtime {
 
 func waitReady(t *testing.T, c client.Client, name string) {
 	t.Helper()
-	w, err := client.For(c, kind.Pod).Watch(t.Context(), client.InNamespace("default"), client.FromRevision(0))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // in a bubble a pod that never gets ready would wait for ever
+	defer cancel()
+	w, err := client.For(c, kind.Pod).Watch(ctx, client.InNamespace("default"), client.FromRevision(0))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()
 	for {
-		e, err := w.Next(t.Context())
+		e, err := w.Next(ctx)
 		require.NoError(t, err)
 		if p, ok := e.Object.(*corev1.Pod); ok && p.Name == name {
 			if _, ready := controller.PodReady(p); ready {

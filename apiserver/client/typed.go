@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -101,8 +103,9 @@ func (t Typed[T]) update(ctx context.Context, subresource string, obj T, opts []
 	return t.one(ctx, req)
 }
 
-// Mutate reads an object, lets change alter a copy, and writes it, again from the start after a conflict. When change
-// alters nothing, nothing is written. An error from change is returned as it is.
+// Mutate reads an object, lets change alter a copy, and writes it, again from the start after a conflict, up to 64
+// times with growing pauses, some ten seconds in all; then the conflict is the error. When change alters nothing, nothing
+// is written. An error from change is returned as it is.
 func (t Typed[T]) Mutate(ctx context.Context, namespace, name string, change func(T) error, opts ...Option) (T, error) {
 	return t.mutate(ctx, "", namespace, name, change, opts)
 }
@@ -113,7 +116,7 @@ func (t Typed[T]) MutateStatus(ctx context.Context, namespace, name string, chan
 }
 
 func (t Typed[T]) mutate(ctx context.Context, sub, namespace, name string, change func(T) error, opts []Option) (T, error) {
-	for {
+	for tries := 1; ; tries++ {
 		old, err := t.Get(ctx, namespace, name)
 		if err != nil {
 			return old, err
@@ -126,9 +129,26 @@ func (t Typed[T]) mutate(ctx context.Context, sub, namespace, name string, chang
 			return old, nil
 		}
 		out, err := t.update(ctx, sub, obj, opts)
-		if !apierrors.IsConflict(err) || ctx.Err() != nil {
+		if !apierrors.IsConflict(err) || tries == mutateTries || !pause(ctx, tries) {
 			return out, err
 		}
+	}
+}
+
+// mutateTries bounds how often a conflict is tried again: an endless one is for the caller to know.
+const mutateTries = 64
+
+// pause waits longer after each try, up to a fifth of a second, and a random part of that, so that writers who met do
+// not meet again. It reports whether ctx goes on.
+func pause(ctx context.Context, tries int) bool {
+	longest := min(time.Millisecond<<min(tries-1, 10), 200*time.Millisecond)
+	timer := time.NewTimer(rand.N(longest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

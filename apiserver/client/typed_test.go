@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/authn"
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
+	"github.com/keelson-dev/keelson/controller/controllertest"
 )
 
 func TestTypedRoundTrip(t *testing.T) {
@@ -246,4 +248,18 @@ func TestIgnoreNotFound(t *testing.T) {
 	require.NoError(t, client.IgnoreNotFound(nil))
 	other := errors.New("other")
 	require.Equal(t, other, client.IgnoreNotFound(other))
+}
+
+func TestMutateGivesUpOnAnEndlessConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cp := controllertest.New(t)
+		controllertest.Create(cp, kind.ConfigMap, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "contested"}})
+		always := cp.Faults.Inject(controllertest.Fault{Verb: client.Update, Conflict: true})
+		_, err := client.For(cp.Faults.Wrap(cp.Client), kind.ConfigMap).Mutate(cp.Context(), "default", "contested", func(cm *corev1.ConfigMap) error {
+			cm.Data = map[string]string{"a": "b"}
+			return nil
+		})
+		require.True(t, apierrors.IsConflict(err), "%v", err)
+		require.Equal(t, 64, always.Hits())
+	})
 }
