@@ -138,11 +138,15 @@ func (t Typed[T]) mutate(ctx context.Context, sub, namespace, name string, chang
 // mutateTries bounds how often a conflict is tried again: an endless one is for the caller to know.
 const mutateTries = 64
 
-// pause waits longer after each try, up to a fifth of a second, and a random part of that, so that writers who met do
-// not meet again. It reports whether ctx goes on.
+// pause lets the first conflicts be tried again at once, because another writer has just got through, and then waits longer
+// after each try, up to a fifth of a second, and a random part of that, so that writers who met do not meet again. It
+// reports whether ctx goes on.
 func pause(ctx context.Context, tries int) bool {
-	longest := min(time.Millisecond<<min(tries-1, 10), 200*time.Millisecond)
-	timer := time.NewTimer(rand.N(longest))
+	const atOnce = 8
+	if tries <= atOnce {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(rand.N(min(time.Millisecond<<min(tries-atOnce, 10), 200*time.Millisecond)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
