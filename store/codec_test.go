@@ -19,6 +19,7 @@ func sampleCommands() []command {
 		{kind: commandExpire, lease: 7, renewals: 3, term: 9},
 		{kind: commandCompact, revision: 12345},
 		{kind: commandOpen, cluster: 1 << 63},
+		{kind: commandRevoke, lease: 7, session: 1 << 63, seq: 300, ack: 299},
 		{kind: commandTxn, txn: &Txn{}},
 		{kind: commandTxn, txn: &Txn{
 			Compares: []Compare{

@@ -1,0 +1,520 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// memberTrailing is what a member keeps of Raft's log behind a snapshot, for others that are a little behind.
+	memberTrailing = 10_240
+	// retryDelay is how long a member waits before it tries again what failed, unless the leader changes first.
+	retryDelay = 50 * time.Millisecond
+	// callTimeout bounds a call to another member. What it was for is tried again.
+	callTimeout = 2 * time.Second
+)
+
+// member is one of a cluster. What it proposes goes to the leader, which may be itself, again and again until its own
+// state machine has run it: that tells the outcome, whoever led meanwhile, and whatever answers were lost. The state
+// machine runs what has the same session and number once.
+type member struct {
+	*durable
+	self       raft.ServerID
+	addr       raft.ServerAddress
+	founders   []Peer
+	session    uint64
+	peers      *peers
+	transport  *peerTransport
+	background context.Context
+	cancel     context.CancelFunc
+	loops      sync.WaitGroup
+
+	reign    atomic.Uint64 // the term in which this member leads and has applied all from before; 0 if it does not
+	progress signal        // the state machine has moved
+	turn     signal        // another member leads, or none
+	hurry    chan struct{} // followers should learn what is committed
+	rounds   rounds
+	tender   *tender
+
+	waiting struct {
+		sync.Mutex
+		number uint64
+		all    map[uint64]*tagged // by number, those without an outcome
+		queue  []*tagged          // those that are not on their way
+	}
+}
+
+// tagged is a proposal with a number.
+type tagged struct {
+	proposal
+	number  uint64
+	encoded []byte // without its tag
+	sent    bool
+}
+
+// signal wakes all who wait for something to have changed.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next returns what will be closed by the next call of fire.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	ch := s.ch
+	s.ch = nil
+	s.mu.Unlock()
+	if ch != nil {
+		close(ch)
+	}
+}
+
+// openMember opens a member of a cluster. It does not wait for the others: what is asked of it does.
+func openMember(ctx context.Context, s *Store) (_ engine, err error) {
+	d, err := openDisk(s)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{
+		durable: d, self: raft.ServerID(s.cfg.Name), addr: raft.ServerAddress(s.cfg.addr()), founders: s.cfg.Peers,
+		session: 1 + rand.Uint64N(1<<63), hurry: make(chan struct{}, 1), tender: newTender(),
+	}
+	m.background, m.cancel = context.WithCancel(context.Background())
+	m.waiting.all = map[uint64]*tagged{}
+	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, m); err != nil {
+		close(m.done) // no loop runs
+		return nil, err
+	}
+	m.transport = newPeerTransport(m.peers, newRaftLogger(s.cfg.Logger))
+	var founders []raft.Server
+	if !s.cfg.Join {
+		for _, p := range s.cfg.Peers {
+			founders = append(founders, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.Name), Address: raft.ServerAddress(p.Addr)})
+		}
+	}
+	if err := m.start(m.transport, m.self, founders, memberTrailing); err != nil {
+		close(m.done)
+		return nil, err
+	}
+	changes := make(chan raft.Observation, 16)
+	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
+	m.loops.Go(m.propose)
+	m.loops.Go(func() { m.watchLeader(changes) })
+	m.loops.Go(m.spread)
+	m.loops.Go(func() { m.tender.run(m) })
+	if servers := m.configuration().Servers; len(servers) == 1 && servers[0].ID == m.self {
+		if err := m.leadAlone(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.cfg.Restore != nil {
+		if err := m.restore(s.cfg.Restore); err != nil {
+			return nil, err
+		}
+		m.begin() // reads go by the newest command, and the restore was none
+	}
+	return m, nil
+}
+
+// leadAlone stands for election now, instead of when the election time-out has passed, and waits for it.
+func (m *member) leadAlone(ctx context.Context) error {
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(m.self), Addr: []byte(m.addr)}
+	if err := m.transport.deliver(ctx, &raft.TimeoutNowRequest{RPCHeader: header}); err != nil {
+		return err
+	}
+	return m.readable(ctx)
+}
+
+func (m *member) configuration() raft.Configuration {
+	m.mu.Lock()
+	r := m.raft
+	m.mu.Unlock()
+	if r == nil {
+		return raft.Configuration{}
+	}
+	return r.GetConfiguration().Configuration()
+}
+
+// known returns the members, or those that the Config has while this one has not been told.
+func (m *member) known() []Peer {
+	servers := m.configuration().Servers
+	if len(servers) == 0 {
+		return m.founders
+	}
+	known := make([]Peer, len(servers))
+	for i, s := range servers {
+		known[i] = Peer{Name: string(s.ID), Addr: string(s.Address)}
+	}
+	return known
+}
+
+// watchLeader follows who leads.
+func (m *member) watchLeader(changes <-chan raft.Observation) {
+	leads := m.raft.LeaderCh()
+	for {
+		select {
+		case mine := <-leads:
+			m.reign.Store(0)
+			if mine {
+				m.begin()
+			}
+			m.turn.fire()
+		case <-changes:
+			m.turn.fire()
+		case <-m.background.Done():
+			return
+		}
+	}
+}
+
+// begin begins a reign: a command of the new term is committed, and so everything from before is too, and leases get
+// their full time, since nobody could keep them alive while nobody led.
+func (m *member) begin() {
+	term := m.raft.CurrentTerm()
+	for m.raft.State() == raft.Leader && m.failure() == nil {
+		open := command{kind: commandOpen, cluster: newClusterID()}
+		if err := m.raft.Apply(encodeEntry([][]byte{open.encode(nil)}), 0).Error(); err == nil {
+			if m.raft.CurrentTerm() == term {
+				m.store.clerk.reset(m.store.current.Load().leases)
+				m.reign.Store(term)
+				m.turn.fire()
+			}
+			return
+		}
+		select {
+		case <-time.After(retryDelay):
+		case <-m.background.Done():
+			return
+		}
+	}
+}
+
+// term implements engine.
+func (m *member) term() uint64 {
+	term := m.reign.Load()
+	if term == 0 || m.raft.State() != raft.Leader || m.raft.CurrentTerm() != term {
+		return 0
+	}
+	return term
+}
+
+func (m *member) submit(cmd command) *proposal {
+	t := &tagged{proposal: proposal{cmd: cmd, done: make(chan struct{})}, encoded: cmd.encode(nil)}
+	refused := m.failure()
+	m.waiting.Lock()
+	if refused == nil && m.waiting.all == nil {
+		refused = ErrClosed
+	}
+	if refused == nil {
+		m.waiting.number++
+		t.number = m.waiting.number
+		m.waiting.all[t.number] = t
+		m.waiting.queue = append(m.waiting.queue, t)
+	}
+	m.waiting.Unlock()
+	if refused != nil {
+		t.finish(result{}, refused)
+		return &t.proposal
+	}
+	m.nudge()
+	return &t.proposal
+}
+
+// onApplied is called by the state machine.
+func (m *member) onApplied(outcomes []outcome) {
+	var mine []*tagged
+	var results []result
+	m.waiting.Lock()
+	for _, o := range outcomes {
+		if o.session != m.session || errors.Is(o.result.err, errRepeated) {
+			continue
+		}
+		if t := m.waiting.all[o.seq]; t != nil {
+			delete(m.waiting.all, o.seq)
+			mine, results = append(mine, t), append(results, o.result)
+		}
+	}
+	m.waiting.Unlock()
+	for i, t := range mine {
+		t.finish(results[i], nil)
+	}
+	m.progress.fire()
+	select {
+	case m.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// onRestored is called by the state machine. What the snapshot has run of this member's commands has an outcome that
+// nobody can tell any more.
+func (m *member) onRestored(st *state) {
+	var lost []*tagged
+	m.waiting.Lock()
+	for number, t := range m.waiting.all {
+		if t.sent && st.ran(m.session, number) {
+			delete(m.waiting.all, number)
+			lost = append(lost, t)
+		}
+	}
+	m.waiting.Unlock()
+	for _, t := range lost {
+		t.finish(result{}, fmt.Errorf("%w: this member fell behind and was sent a snapshot", ErrUnknownOutcome))
+	}
+	m.progress.fire()
+}
+
+// propose is the loop that carries proposals to the leader, one batch at a time: what queues up meanwhile is the next.
+func (m *member) propose() {
+	defer close(m.done)
+	defer m.stop()
+	for {
+		turn := m.turn.next()
+		batch, entry := m.batch()
+		if refused := m.failure(); refused != nil {
+			m.refuse(refused)
+			return
+		}
+		if len(batch) == 0 {
+			<-m.work
+			continue
+		}
+		err := m.carry(entry)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errStranger):
+			m.drop(batch, err)
+			continue
+		}
+		m.again(batch)
+		_ = m.pause(m.background, turn) // its end is found at the top
+	}
+}
+
+// batch takes what waits, and tags and packs it.
+func (m *member) batch() (batch []*tagged, entry []byte) {
+	m.waiting.Lock()
+	defer m.waiting.Unlock()
+	size, taken := 0, 0
+	for _, t := range m.waiting.queue {
+		if m.waiting.all[t.number] != t {
+			taken++ // it has an outcome by now
+			continue
+		}
+		if t.abandoned.Load() {
+			taken++
+			delete(m.waiting.all, t.number)
+			continue
+		}
+		if len(batch) > 0 && size+len(t.encoded) > m.store.cfg.MaxBatchBytes {
+			break
+		}
+		size += len(t.encoded)
+		t.sent = true
+		batch = append(batch, t)
+		taken++
+	}
+	if m.waiting.queue = m.waiting.queue[taken:]; len(m.waiting.queue) == 0 {
+		m.waiting.queue = nil
+	}
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	ack := m.waiting.number
+	for number := range m.waiting.all {
+		ack = min(ack, number)
+	}
+	encoded := make([][]byte, len(batch))
+	for i, t := range batch {
+		p := make([]byte, 0, len(t.encoded)+1+8+2*binary.MaxVarintLen64)
+		p = append(p, byte(commandTagged))
+		p = binary.BigEndian.AppendUint64(p, m.session)
+		p = binary.AppendUvarint(p, t.number)
+		p = binary.AppendUvarint(p, ack)
+		encoded[i] = append(p, t.encoded...)
+	}
+	return batch, encodeEntry(encoded)
+}
+
+// again puts back what has no outcome.
+func (m *member) again(batch []*tagged) {
+	m.waiting.Lock()
+	defer m.waiting.Unlock()
+	m.waiting.queue = append(batch, m.waiting.queue...)
+}
+
+// drop ends proposals that no leader will take from this member any more.
+func (m *member) drop(batch []*tagged, err error) {
+	m.waiting.Lock()
+	batch = slices.DeleteFunc(batch, func(t *tagged) bool { return m.waiting.all[t.number] != t })
+	for _, t := range batch {
+		delete(m.waiting.all, t.number)
+	}
+	m.waiting.Unlock()
+	for _, t := range batch {
+		t.finish(result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
+	}
+}
+
+// refuse ends all proposals when the member closes or has failed.
+func (m *member) refuse(err error) {
+	m.waiting.Lock()
+	all := m.waiting.all
+	m.waiting.all, m.waiting.queue = nil, nil
+	m.waiting.Unlock()
+	for _, t := range all {
+		if t.sent {
+			t.finish(result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
+		} else {
+			t.finish(result{}, err)
+		}
+	}
+}
+
+// carry brings an entry to the leader. Nil means that it is committed.
+func (m *member) carry(entry []byte) error {
+	_, leader := m.raft.LeaderWithID()
+	switch leader {
+	case "":
+		return ErrNotLeader
+	case m.self:
+		return m.raft.Apply(entry, 0).Error()
+	}
+	applied := m.store.current.Load().applied
+	content := append(binary.BigEndian.AppendUint64(nil, applied), entry...)
+	answer, err := m.callLeader(leader, callPropose, content, callTimeout)
+	if err != nil {
+		return err
+	}
+	if len(answer) != 1 || answer[0] != 0 {
+		return ErrNotLeader
+	}
+	return nil
+}
+
+// callLeader is a call that ends early when somebody else leads.
+func (m *member) callLeader(leader raft.ServerID, kind byte, content []byte, timeout time.Duration) ([]byte, error) {
+	turn := m.turn.next()
+	if _, now := m.raft.LeaderWithID(); now != leader {
+		return nil, ErrNotLeader
+	}
+	ctx, cancel := context.WithTimeout(m.background, timeout)
+	defer cancel()
+	over := make(chan struct{})
+	defer close(over)
+	m.loops.Go(func() {
+		select {
+		case <-turn:
+			cancel()
+		case <-over:
+		}
+	})
+	return m.peers.to(string(leader)).call(ctx, kind, content)
+}
+
+// spread tells followers what is committed as soon as it is. Raft does it with the entries that come next, or after
+// up to a tenth of a second: too long for who waits for a write on a follower, or reads there.
+func (m *member) spread() {
+	for {
+		select {
+		case <-m.hurry:
+		case <-m.background.Done():
+			return
+		}
+		index := m.raft.CommitIndex() // before the term: it must not be one that a later leader has committed
+		term := m.term()
+		if term == 0 {
+			continue
+		}
+		notice := binary.BigEndian.AppendUint64(nil, term)
+		notice = binary.BigEndian.AppendUint64(notice, index)
+		for _, p := range m.known() {
+			if p.Name == string(m.self) {
+				continue
+			}
+			m.peers.to(p.Name).notify(noticeCommitted, notice)
+		}
+	}
+}
+
+// committed gives Raft the leader's notice, as what it is: a message of Raft's that appends nothing after an entry of
+// the leader's own term and says that this one is committed.
+func (m *member) committed(ctx context.Context, from string, term, index uint64) {
+	sender, err := m.peers.find(func(p Peer) bool { return p.Name == from })
+	if err != nil || m.raft.CommitIndex() >= index || m.raft.LastIndex() < index {
+		return
+	}
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(sender.Name), Addr: []byte(sender.Addr)}
+	_ = m.transport.deliver(ctx, &raft.AppendEntriesRequest{
+		RPCHeader: header, Term: term, PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
+	})
+}
+
+// spawn runs f, unless the member is closing.
+func (m *member) spawn(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closing {
+		m.loops.Go(f)
+	}
+	return !m.closing
+}
+
+func (m *member) close() error {
+	if m.raft != nil && m.term() != 0 && len(m.configuration().Servers) > 1 {
+		// Who leads hands over before it goes: the others need not find out.
+		if err := m.raft.LeadershipTransfer().Error(); err != nil {
+			m.store.cfg.Logger.Sugar().Infof("leadership could not be handed over: %v", err)
+		}
+	}
+	m.mu.Lock()
+	if m.closing {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closing = true
+	m.mu.Unlock()
+	m.cancel()
+	m.nudge()
+	m.stop()
+	if m.peers != nil {
+		m.peers.close()
+	}
+	<-m.done
+	var err error
+	if stopped := m.stop(); stopped != nil {
+		err = stopped.Error()
+	}
+	if m.transport != nil {
+		err = errors.Join(err, m.transport.Close())
+	}
+	m.loops.Wait()
+	return errors.Join(err, m.logs.close())
+}
