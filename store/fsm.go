@@ -152,6 +152,7 @@ func (m *machine) Restore(in io.ReadCloser) (err error) {
 	if err != nil {
 		return err
 	}
+	st.bugs = m.store.cfg.bugs
 	if err := m.store.install(st); err != nil {
 		return err
 	}

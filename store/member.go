@@ -42,6 +42,7 @@ type member struct {
 	progress signal        // the state machine has moved
 	turn     signal        // another member leads, or none
 	hurry    chan struct{} // followers should learn what is committed
+	notices  notices
 	rounds   rounds
 	tender   *tender
 
@@ -99,6 +100,10 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	}
 	m.background, m.cancel = context.WithCancel(context.Background())
 	m.waiting.all = map[uint64]*tagged{}
+	if m.notices.last, err = m.logs.LastIndex(); err != nil {
+		return nil, errors.Join(err, m.logs.close())
+	}
+	m.logs = &noticingDisk{disk: m.logs, notices: &m.notices}
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
 		if err != nil {
@@ -128,6 +133,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	m.loops.Go(m.propose)
 	m.loops.Go(func() { m.watchLeader(changes) })
 	m.loops.Go(m.spread)
+	m.loops.Go(m.learn)
 	m.loops.Go(func() { m.tender.run(m) })
 	if servers := m.configuration().Servers; len(servers) == 1 && servers[0].ID == m.self {
 		if err := m.leadAlone(ctx); err != nil {
@@ -437,44 +443,6 @@ func (m *member) callLeader(leader raft.ServerID, kind byte, content []byte, tim
 		}
 	})
 	return m.peers.to(string(leader)).call(ctx, kind, content)
-}
-
-// spread tells followers what is committed as soon as it is. Raft does it with the entries that come next, or after
-// up to a tenth of a second: too long for who waits for a write on a follower, or reads there.
-func (m *member) spread() {
-	for {
-		select {
-		case <-m.hurry:
-		case <-m.background.Done():
-			return
-		}
-		index := m.raft.CommitIndex() // before the term: it must not be one that a later leader has committed
-		term := m.term()
-		if term == 0 {
-			continue
-		}
-		notice := binary.BigEndian.AppendUint64(nil, term)
-		notice = binary.BigEndian.AppendUint64(notice, index)
-		for _, p := range m.known() {
-			if p.Name == string(m.self) {
-				continue
-			}
-			m.peers.to(p.Name).notify(noticeCommitted, notice)
-		}
-	}
-}
-
-// committed gives Raft the leader's notice, as what it is: a message of Raft's that appends nothing after an entry of
-// the leader's own term and says that this one is committed.
-func (m *member) committed(ctx context.Context, from string, term, index uint64) {
-	sender, err := m.peers.find(func(p Peer) bool { return p.Name == from })
-	if err != nil || m.raft.CommitIndex() >= index || m.raft.LastIndex() < index {
-		return
-	}
-	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(sender.Name), Addr: []byte(sender.Addr)}
-	_ = m.transport.deliver(ctx, &raft.AppendEntriesRequest{
-		RPCHeader: header, Term: term, PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
-	})
 }
 
 // spawn runs f, unless the member is closing.

@@ -232,7 +232,7 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 		return []byte{0}
 	case noticeCommitted:
 		if len(content) == 16 {
-			m.committed(ctx, from, binary.BigEndian.Uint64(content), binary.BigEndian.Uint64(content[8:]))
+			m.notices.hear(from, binary.BigEndian.Uint64(content), binary.BigEndian.Uint64(content[8:]))
 		}
 		return nil
 	case callMember:
@@ -259,7 +259,9 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 }
 
 // quick implements handler.
-func (m *member) quick(kind byte) bool { return kind == callConfirm || kind == callTell }
+func (m *member) quick(kind byte) bool {
+	return kind == callConfirm || kind == callTell || kind == noticeCommitted
+}
 
 // admits looks at another member's entry before it becomes part of the log: a damaged one would stop everybody, and
 // one that was long under way may hold commands of a session that has been forgotten.

@@ -82,6 +82,7 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 func openDisk(s *Store) (*durable, error) {
 	d := &durable{store: s, work: make(chan struct{}, 1), done: make(chan struct{})}
 	st := newState()
+	st.bugs = s.cfg.bugs
 	err := s.install(st)
 	if err != nil {
 		return nil, err

@@ -135,7 +135,13 @@ func (m *member) readIndex(ctx context.Context) (applied uint64, err error) {
 		return 0, ErrNotLeader
 	}
 	committed := m.raft.CommitIndex()
-	if err := m.confirm(ctx, term); err != nil {
+	switch bugs := m.store.cfg.bugs; {
+	case bugs.verifyLeader:
+		err = m.raft.VerifyLeader().Error()
+	case !bugs.noConfirm:
+		err = m.confirm(ctx, term)
+	}
+	if err != nil {
 		return 0, err
 	}
 	if err := m.await(ctx, func() bool { return m.machine.index.Load() >= committed }); err != nil {

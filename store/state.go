@@ -92,6 +92,7 @@ type state struct {
 	events   []change
 	notes    []leaseNote
 	sub      int32
+	bugs     bugs
 	last     *view // the newest snapshot, whose trees are shared as long as they don't change
 	dirty    struct{ items, leases, attached bool }
 }
@@ -156,7 +157,7 @@ func (st *state) drain() ([]change, []leaseNote) {
 func (st *state) apply(cmd *command, term uint64) result {
 	st.applied++
 	var r result
-	if cmd.session != 0 && !st.admit(cmd) {
+	if cmd.session != 0 && !st.admit(cmd) && !st.bugs.repeats {
 		r.err = errRepeated
 	} else {
 		r = st.dispatch(cmd, term)
@@ -193,7 +194,7 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 		return st.revoke(cmd.lease)
 	case commandExpire:
 		rec, found := st.leases.Get(leaseRecord{id: cmd.lease})
-		if !found || rec.renewals != cmd.renewals || cmd.term != term {
+		if !found || (rec.renewals != cmd.renewals || cmd.term != term) && !st.bugs.anyExpiry {
 			return result{err: ErrLeaseNotFound}
 		}
 		return st.revoke(cmd.lease)

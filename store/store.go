@@ -62,6 +62,16 @@ type Config struct {
 	MemoryDisk *MemoryDisk
 	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
 	SnapshotEntries uint64
+
+	bugs bugs
+}
+
+// bugs puts faults back that the store does not have, so that tests can show that they would notice.
+type bugs struct {
+	verifyLeader bool // reads trust Raft's VerifyLeader
+	noConfirm    bool // reads trust whoever thinks that it leads
+	repeats      bool // what is proposed twice is run twice
+	anyExpiry    bool // leases end for whoever says so
 }
 
 // RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
