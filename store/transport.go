@@ -101,6 +101,10 @@ func newPeerTransport(p *peers, logger *raftLogger) *peerTransport {
 	t := &peerTransport{rpcs: make(chan raft.RPC), done: make(chan struct{})}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream{p}, MaxPool: 3, Timeout: raftTimeout, Logger: logger, MsgpackUseNewTimeFormat: true,
+		// No pipeline. Raft's (v1.8.0) can lock up for good: when its decoder ends at an answer that is no success,
+		// nobody takes the next one, the sender waits for that without looking whether the decoder is there, and
+		// neither replication to that follower nor Shutdown goes on. Entries hold many commands anyway.
+		MaxRPCsInFlight: 1,
 	})
 	p.loops.Go(func() {
 		for {
