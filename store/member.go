@@ -37,6 +37,7 @@ type member struct {
 	background context.Context
 	cancel     context.CancelFunc
 	loops      sync.WaitGroup
+	entering   sync.WaitGroup // entries on their way into Raft, see enter
 
 	reign    atomic.Uint64 // the term in which this member leads and has applied all from before; 0 if it does not
 	progress signal        // the state machine has moved
@@ -206,7 +207,7 @@ func (m *member) begin() {
 	term := m.raft.CurrentTerm()
 	for m.raft.State() == raft.Leader && m.failure() == nil {
 		open := command{kind: commandOpen, cluster: newClusterID()}
-		if err := m.raft.Apply(encodeEntry([][]byte{open.encode(nil)}), 0).Error(); err == nil {
+		if err := m.apply(encodeEntry([][]byte{open.encode(nil)})); err == nil {
 			if m.raft.CurrentTerm() == term {
 				m.store.clerk.reset(m.store.current.Load().leases)
 				m.reign.Store(term)
@@ -300,6 +301,7 @@ func (m *member) onRestored(st *state) {
 func (m *member) propose() {
 	defer close(m.done)
 	defer m.stop()
+	defer m.entering.Wait()
 	for {
 		turn := m.turn.next()
 		batch, entry := m.batch()
@@ -411,7 +413,7 @@ func (m *member) carry(entry []byte) error {
 	case "":
 		return ErrNotLeader
 	case m.self:
-		return m.raft.Apply(entry, 0).Error()
+		return m.apply(entry)
 	}
 	applied := m.store.current.Load().applied
 	content := append(binary.BigEndian.AppendUint64(nil, applied), entry...)
@@ -445,6 +447,25 @@ func (m *member) callLeader(leader raft.ServerID, kind byte, content []byte, tim
 	return m.peers.to(string(leader)).call(ctx, kind, content)
 }
 
+// enter runs f, which gives Raft an entry and waits for it, unless the member is closing or has failed. Raft (v1.8.0)
+// forgets to answer for entries that are on their way to the state machine when it is shut down, and so that waits
+// for them. It need not wait long: without a majority, a leader steps down.
+func (m *member) enter(f func() error) error {
+	m.mu.Lock()
+	if refused := m.refusal(); refused != nil {
+		m.mu.Unlock()
+		return refused
+	}
+	m.entering.Add(1)
+	m.mu.Unlock()
+	defer m.entering.Done()
+	return f()
+}
+
+func (m *member) apply(entry []byte) error {
+	return m.enter(func() error { return m.raft.Apply(entry, 0).Error() })
+}
+
 // spawn runs f, unless the member is closing.
 func (m *member) spawn(f func()) bool {
 	m.mu.Lock()
@@ -469,8 +490,9 @@ func (m *member) close() error {
 	}
 	m.closing = true
 	m.mu.Unlock()
-	m.cancel()
 	m.nudge()
+	m.entering.Wait()
+	m.cancel()
 	m.stop()
 	if m.peers != nil {
 		m.peers.close()

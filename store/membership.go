@@ -171,7 +171,9 @@ func (m *member) changeHere(kind byte, p Peer) error {
 		case slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.Address) == p.Addr }):
 			return fmt.Errorf("%w: another member is at %s", ErrMember, p.Addr)
 		}
-		err := m.raft.AddNonvoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout).Error()
+		err := m.enter(func() error {
+			return m.raft.AddNonvoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout).Error()
+		})
 		m.tender.nudge()
 		return err
 	case memberRemove:
@@ -186,7 +188,7 @@ func (m *member) changeHere(kind byte, p Peer) error {
 			}
 			return ErrNotLeader
 		}
-		return m.raft.RemoveServer(id, 0, memberTimeout).Error()
+		return m.enter(func() error { return m.raft.RemoveServer(id, 0, memberTimeout).Error() })
 	case memberTransfer:
 		switch {
 		case p.Name == "":
@@ -213,7 +215,7 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 		if len(content) < 8 || !m.admits(binary.BigEndian.Uint64(content), content[8:]) {
 			return refused
 		}
-		if m.raft.Apply(content[8:], 0).Error() != nil {
+		if m.apply(content[8:]) != nil {
 			return refused
 		}
 		return []byte{0}
@@ -361,7 +363,8 @@ func (t *tender) ask(ctx context.Context, m *member, s raft.Server) {
 		m.store.cfg.Logger.Sugar().Errorf("member %q has other data than the leader %q: their hashes after %d commands differ", s.ID, m.self, at)
 	}
 	if s.Suffrage != raft.Voter && now.lag <= caughtUp && now.applied > 0 && !now.diverged {
-		if err := m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout).Error(); err != nil {
+		err := m.enter(func() error { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout).Error() })
+		if err != nil {
 			m.store.cfg.Logger.Sugar().Infof("member %q could not be made a voter yet: %v", s.ID, err)
 		}
 	}

@@ -19,7 +19,8 @@ type simnet struct {
 	dialled   map[string]string // a connection's name at its dialling side: who that is
 	blocked   map[direction]bool
 	conns     map[*simConn]struct{}
-	lost      int // connections that ended with bytes in them
+	before    func(d direction, p []byte) // called before each write
+	lost      int                         // connections that ended with bytes in them
 }
 
 type direction struct{ from, to string }
@@ -141,6 +142,12 @@ type simConn struct {
 }
 
 func (c *simConn) Write(p []byte) (int, error) {
+	c.net.mu.Lock()
+	before := c.net.before
+	c.net.mu.Unlock()
+	if before != nil {
+		before(c.direction, p)
+	}
 	c.net.mu.Lock()
 	blocked := c.net.blocked[c.direction]
 	c.net.mu.Unlock()

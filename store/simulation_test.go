@@ -564,3 +564,19 @@ func TestSimulation(t *testing.T) {
 		require.Positive(t, lost, "no connection was lost with bytes in it")
 	}
 }
+
+// TestSimulationCatches puts known bugs back, one at a time, and runs schedules until one of them shows.
+func TestSimulationCatches(t *testing.T) {
+	const enough = 100
+	for _, bug := range []store.Bug{store.BugNoConfirm, store.BugVerifyLeader, store.BugRepeats, store.BugAnyExpiry} {
+		t.Run(string(bug), func(t *testing.T) {
+			for seed := uint64(1); seed <= enough; seed++ {
+				if sim := simulate(t, seed, bug); len(sim.problems) > 0 {
+					t.Logf("schedule %d: %s", seed, sim.problems[0])
+					return
+				}
+			}
+			t.Errorf("%d schedules did not show it", enough)
+		})
+	}
+}
