@@ -44,8 +44,8 @@ type Config struct {
 	// store without peers, and then what follows here is not used.
 	Name string
 	// Peers are the members that a new cluster begins with, this one among them, and the same for each of them. A
-	// single one leads at once and others can join it. With Join they are members to be found. They are not used
-	// when Dir holds data.
+	// single one leads at once and others can join it. With Join they are this one and all that are
+	// members now: who is not among them can't reach it. They are not used when Dir holds data.
 	Peers []Peer
 	// Join makes a member with an empty Dir wait until the cluster has added it, with Store.AddMember.
 	Join bool

@@ -131,4 +131,5 @@ func leaseUnheard(t *testing.T, bug store.Bug) (alive bool) {
 
 func TestLeaseAfterUnheardTransfer(t *testing.T) {
 	require.True(t, leaseUnheard(t, ""))
+	require.False(t, leaseUnheard(t, store.BugAnyExpiry), "%s should show", store.BugAnyExpiry)
 }
