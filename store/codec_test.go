@@ -120,9 +120,11 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	for _, c := range sampleCommands() {
 		st.apply(&c, 1)
 	}
-	var good bytes.Buffer
-	require.NoError(f, st.encode(&good))
+	var good, bare bytes.Buffer
+	require.NoError(f, st.encodeWith(&good, st.sessions))
+	require.NoError(f, st.encode(&bare))
 	f.Add(good.Bytes())
+	f.Add(bare.Bytes())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if st, err := decodeSnapshot(bytes.NewReader(p)); err == nil {
 			st.history()

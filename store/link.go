@@ -126,11 +126,12 @@ func (w *wire) write() {
 		}
 		w.mu.Lock()
 		out := w.out
-		w.out = spare[:0]
-		w.mu.Unlock()
-		if len(out) == 0 {
+		if len(out) == 0 { // it went with the frames before
+			w.mu.Unlock()
 			continue
 		}
+		w.out, spare = spare[:0], nil // the two are never the same
+		w.mu.Unlock()
 		if w.conn.SetWriteDeadline(time.Now().Add(linkTimeout)) != nil {
 			w.end()
 			return
