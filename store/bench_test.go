@@ -6,15 +6,19 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/keelson-dev/keelson/internal/memnet"
 	"github.com/keelson-dev/keelson/store"
 )
 
 func benchmarkForms(b *testing.B, run func(b *testing.B, s *store.Store)) {
-	for _, form := range []string{"memory", "durable"} {
+	for _, form := range []string{"memory", "durable", "member"} {
 		b.Run(form, func(b *testing.B) {
 			var cfg store.Config
-			if form == "durable" {
+			if form != "memory" {
 				cfg.Dir = b.TempDir()
+			}
+			if form == "member" { // the only one of its cluster
+				cfg.Name, cfg.Peers, cfg.Listener = "a", []store.Peer{{Name: "a", Addr: "a"}}, memnet.Listen("a")
 			}
 			s, err := store.Open(b.Context(), cfg)
 			if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/google/btree"
 )
 
 // clerk keeps the time of a store: it proposes the expiry of leases and the compaction of old history. The state
@@ -59,12 +61,12 @@ func (c *clerk) note(notes []leaseNote) {
 	c.nudge()
 }
 
-// reset forgets everything and gives each lease of the state its full time.
-func (c *clerk) reset(st *state) {
+// reset forgets everything and gives each lease its full time.
+func (c *clerk) reset(leases *btree.BTreeG[leaseRecord]) {
 	now := time.Now()
 	c.mu.Lock()
 	c.leases, c.queue = map[int64]leaseDeadline{}, nil
-	st.leases.Ascend(func(rec leaseRecord) bool {
+	leases.Ascend(func(rec leaseRecord) bool {
 		c.set(leaseNote{rec: rec}, now)
 		return true
 	})
@@ -175,7 +177,7 @@ func (c *clerk) run(ctx context.Context, s *Store) {
 		case <-c.wake:
 		case <-timer.C:
 		case now := <-tick:
-			if at := keep.next(now, s.current.Load()); at > 0 {
+			if at := keep.next(now, s.current.Load()); at > 0 && s.engine.term() > 0 {
 				c.compact(ctx, s, at)
 			}
 			continue
@@ -193,7 +195,9 @@ func (c *clerk) run(ctx context.Context, s *Store) {
 func (c *clerk) expire(ctx context.Context, s *Store, expired []command) {
 	var waiting []*proposal
 	for _, cmd := range expired {
-		cmd.term = s.engine.term()
+		if cmd.term = s.engine.term(); cmd.term == 0 {
+			return // who leads keeps the time
+		}
 		waiting = append(waiting, s.engine.submit(cmd))
 	}
 	for _, p := range waiting {

@@ -68,6 +68,12 @@ func decodeEntry(p []byte) ([][]byte, error) {
 
 // encode appends the command.
 func (c *command) encode(p []byte) []byte {
+	if c.session != 0 {
+		p = append(p, byte(commandTagged))
+		p = binary.BigEndian.AppendUint64(p, c.session)
+		p = binary.AppendUvarint(p, c.seq)
+		p = binary.AppendUvarint(p, c.ack)
+	}
 	p = append(p, byte(c.kind))
 	switch c.kind {
 	case commandTxn:
@@ -93,6 +99,12 @@ func (c *command) encode(p []byte) []byte {
 func decodeCommand(p []byte) (command, error) {
 	d := &decoder{p: p}
 	c := command{kind: commandKind(d.byte())}
+	if c.kind == commandTagged {
+		if c.session, c.seq, c.ack = d.fixed(), d.uint(), d.uint(); c.session == 0 {
+			d.fail("has session 0")
+		}
+		c.kind = commandKind(d.byte())
+	}
 	switch c.kind {
 	case commandTxn:
 		c.txn = d.txn(0)
@@ -212,6 +224,16 @@ func (d *decoder) byte() byte {
 	b := d.p[0]
 	d.p = d.p[1:]
 	return b
+}
+
+func (d *decoder) fixed() uint64 {
+	if len(d.p) < 8 {
+		d.fail("ends too early")
+		return 0
+	}
+	n := binary.BigEndian.Uint64(d.p)
+	d.p = d.p[8:]
+	return n
 }
 
 func (d *decoder) uint() uint64 {

@@ -19,6 +19,7 @@ func sampleCommands() []command {
 		{kind: commandExpire, lease: 7, renewals: 3, term: 9},
 		{kind: commandCompact, revision: 12345},
 		{kind: commandOpen, cluster: 1 << 63},
+		{kind: commandRevoke, lease: 7, session: 1 << 63, seq: 300, ack: 299},
 		{kind: commandTxn, txn: &Txn{}},
 		{kind: commandTxn, txn: &Txn{
 			Compares: []Compare{
@@ -119,9 +120,11 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	for _, c := range sampleCommands() {
 		st.apply(&c, 1)
 	}
-	var good bytes.Buffer
-	require.NoError(f, st.encode(&good))
+	var good, bare bytes.Buffer
+	require.NoError(f, st.encodeWith(&good, st.sessions))
+	require.NoError(f, st.encode(&bare))
 	f.Add(good.Bytes())
+	f.Add(bare.Bytes())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if st, err := decodeSnapshot(bytes.NewReader(p)); err == nil {
 			st.history()

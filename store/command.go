@@ -15,11 +15,15 @@ const (
 	// commandOpen is committed once after every election: what was committed before it has been applied when it has.
 	// It brings the cluster's id, which counts only if there is none yet.
 	commandOpen commandKind = 7
+	// commandTagged comes before the kind of a command that has a session and number.
+	commandTagged commandKind = 8
 )
 
 // command is one input of the state machine. Which fields count depends on the kind.
 type command struct {
 	kind     commandKind
+	session  uint64        // the proposer's session; 0 if the command is never proposed again
+	seq, ack uint64        // its number in the session, and the lowest that its proposer still waits for
 	txn      *Txn          // txn
 	lease    int64         // grant, renew, revoke, expire
 	ttl      time.Duration // grant

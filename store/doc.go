@@ -1,6 +1,7 @@
 // Package store is a multi-version key-value store with etcd's model: one revision counter for all keys, transactions
 // with compares, ranges at a past revision, watches from a revision, leases, compaction, snapshots. It runs in memory
-// or as one durable member on Raft, and both behave alike; package storetest holds the suite that shows it.
+// as one durable member on Raft, or as one of up to seven members of a cluster, and all behave alike; package storetest
+// holds the suite that shows it.
 //
 //	s, err := store.Open(ctx, store.Config{Dir: "/var/lib/app"}) // Dir "" keeps everything in memory
 //	defer s.Close()
@@ -31,7 +32,27 @@
 //
 // A key put with a lease is deleted when the lease is revoked or runs out. The member that leads keeps the time: it
 // proposes an expiry that names the lease, the number of its renewals and the Raft term, and the state machine
-// refuses one that does not fit. A restart gives every lease its full time again.
+// refuses one that does not fit. A restart, or another leader, gives every lease its full time again. What TimeToLive
+// says of the time remaining is what the member that is asked counts itself.
+//
+// # Clusters
+//
+// A Config with a Name makes a member. The founders of a cluster are opened with the same Peers; Open does not wait
+// for the others, what is asked of the store does, as long as its context lets it. Others join a running cluster:
+//
+//	err := s.AddMember(ctx, store.Peer{Name: "d", Addr: "10.0.0.4:2380"}) // at any member
+//	d, err := store.Open(ctx, store.Config{Name: "d", Peers: all, Join: true, Dir: dir, TLS: tlsConfig})
+//
+// The new member has no vote until it has caught up. All members serve everything: writes go to the one that leads,
+// and are proposed again, and applied once, when an answer is lost or another comes to lead; linearizable reads ask
+// the voters first, and are then served locally. So while there is no majority, writes and linearizable reads wait,
+// and serializable reads and watches from a given revision go on. A write fails with ErrUnknownOutcome only when the
+// member closes, was removed, or fell so far behind that it was sent a snapshot, and what a context ends may still be
+// applied if it was under way. A watch may be opened again at another member, after the last revision seen. Close
+// hands leadership over.
+//
+// Members talk over one port each, with TLS 1.3 and certificates on both sides that are valid for their names. They
+// compare hashes of what they have applied; Status tells of one that differs.
 //
 // # Ownership
 //
@@ -43,7 +64,7 @@
 // All methods of a [Store] may be called at once from many goroutines. Concurrent writes to a durable store share one
 // Raft entry and one disk sync. Open starts goroutines and Close joins them; calls after it fail with [ErrClosed].
 // One process at a time may have a directory open, a second gets [ErrLocked]. The in-memory form works in a
-// testing/synctest bubble.
+// testing/synctest bubble, and so do members with a [MemoryDisk] whose connections are in memory.
 //
 // A corrupt or truncated data file makes Open fail with [ErrCorrupt]. A failed disk sync is final: the store stops
 // taking writes and reads with [ErrFailed], because what the disk holds is no longer known; open it again.

@@ -50,6 +50,10 @@ var (
 	ErrLocked = errors.New("directory is in use")
 	// ErrNotEmpty says that Config.Restore was given for a store that holds data.
 	ErrNotEmpty = errors.New("store is not empty")
+	// ErrMember says that a change of membership is not possible.
+	ErrMember = errors.New("membership can't be changed so")
+	// ErrNotMember says that this member was removed from its cluster.
+	ErrNotMember = errors.New("not a member of the cluster")
 	// ErrConfig says that a Config field has an impossible value.
 	ErrConfig = errors.New("invalid configuration")
 )

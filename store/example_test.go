@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
+	"github.com/keelson-dev/keelson/internal/memnet"
 	"github.com/keelson-dev/keelson/store"
 )
 
@@ -140,4 +142,41 @@ func ExampleStore_Status() {
 	status, err := s.Status(ctx)
 	fmt.Println(status.Revision, status.CompactRevision, status.Keys, status.Durable, err)
 	// Output: 3 3 1 false <nil>
+}
+
+// A cluster begins with one member, and another joins it. In a program each has a Dir, TLS, and an address that the
+// other can dial; in a test all of it may be in memory.
+func ExampleStore_AddMember() {
+	ctx := context.Background()
+	network := map[string]*memnet.Listener{"a": memnet.Listen("a"), "b": memnet.Listen("b")}
+	open := func(name string, join bool, peers ...store.Peer) (*store.Store, error) {
+		return store.Open(ctx, store.Config{
+			Name: name, Peers: peers, Join: join, MemoryDisk: &store.MemoryDisk{}, Listener: network[name],
+			Dial: func(ctx context.Context, addr string) (net.Conn, error) { return network[addr].Dial(ctx) },
+		})
+	}
+	peers := []store.Peer{{Name: "a", Addr: "a"}, {Name: "b", Addr: "b"}}
+	a, err := open("a", false, peers[0])
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer a.Close()
+	put, err := a.Put(ctx, store.PutRequest{Key: []byte("greeting"), Value: []byte("hello")})
+	fmt.Println(put.Revision, err)
+	if err := a.AddMember(ctx, peers[1]); err != nil {
+		fmt.Println(err)
+		return
+	}
+	b, err := open("b", true, peers...)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	kv, _, err := b.Get(ctx, []byte("greeting"))
+	fmt.Printf("%s %v\n", kv.Value, err)
+	// Output:
+	// 2 <nil>
+	// hello <nil>
 }

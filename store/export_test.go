@@ -19,3 +19,38 @@ func (s *Store) SaveSnapshot() (index uint64, err error) {
 	}
 	return list[0].Index, nil
 }
+
+// Bug is a fault that a test puts back.
+type Bug string
+
+const (
+	BugVerifyLeader Bug = "VerifyLeader for reads"
+	BugNoConfirm    Bug = "reads without a round"
+	BugRepeats      Bug = "apply twice"
+	BugAnyExpiry    Bug = "lease revoked by an old leader"
+)
+
+// WithBug returns cfg with a fault in it.
+func WithBug(cfg Config, bug Bug) Config {
+	switch bug {
+	case BugVerifyLeader:
+		cfg.bugs.verifyLeader = true
+	case BugNoConfirm:
+		cfg.bugs.noConfirm = true
+	case BugRepeats:
+		cfg.bugs.repeats = true
+	case BugAnyExpiry:
+		cfg.bugs.anyExpiry = true
+	}
+	return cfg
+}
+
+// Compacting has Raft replace its log by a snapshot, and keep nothing for others that are behind.
+func (s *Store) Compacting() error {
+	m := s.engine.(*member)
+	reload := raft.ReloadableConfig{TrailingLogs: 1, SnapshotInterval: snapshotInterval, SnapshotThreshold: 8192, HeartbeatTimeout: raft.DefaultConfig().HeartbeatTimeout, ElectionTimeout: raft.DefaultConfig().ElectionTimeout}
+	if err := m.raft.ReloadConfig(reload); err != nil {
+		return err
+	}
+	return m.raft.Snapshot().Error()
+}

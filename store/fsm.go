@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
+	"github.com/google/btree"
 	"github.com/hashicorp/raft"
 )
 
@@ -16,6 +18,50 @@ type machine struct {
 	state  *state
 	onFail func(error)
 	failed atomic.Pointer[error]
+	index  atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
+	// applied, if set, is called when what commands did is visible, with those that have a session.
+	applied func([]outcome)
+	// restored, if set, is called when a snapshot took the state's place; it must not keep the state.
+	restored func(*state)
+
+	mu     sync.Mutex
+	hashes [64]checkpoint // the newest, at count / checkpointEvery modulo their number
+	newest uint64
+}
+
+// checkpoint is the hash after a number of commands.
+type checkpoint struct{ applied, hash uint64 }
+
+// mark keeps the hash now and then, at counts that are the same for all members.
+func (m *machine) mark() {
+	if m.state.applied%checkpointEvery == 0 {
+		m.mu.Lock()
+		m.hashes[m.state.applied/checkpointEvery%uint64(len(m.hashes))] = checkpoint{m.state.applied, m.state.hash}
+		m.newest = m.state.applied
+		m.mu.Unlock()
+	}
+}
+
+// checkpoint returns the newest hash that was kept.
+func (m *machine) checkpoint() (applied, hash uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.hashes[m.newest/checkpointEvery%uint64(len(m.hashes))]
+	return c.applied, c.hash
+}
+
+// hashAt returns the hash after a number of commands, if it was kept.
+func (m *machine) hashAt(applied uint64) (hash uint64, found bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.hashes[applied/checkpointEvery%uint64(len(m.hashes))]
+	return c.hash, applied > 0 && c.applied == applied
+}
+
+// outcome is what became of a command that has a session.
+type outcome struct {
+	session, seq uint64
+	result       result
 }
 
 var (
@@ -42,11 +88,12 @@ func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{e
 // ApplyBatch implements raft.BatchingFSM. The answer to an entry is the []result of its commands, or an error.
 func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 	answers := make([]any, len(entries))
+	var outcomes []outcome
 	for i, entry := range entries {
 		if entry.Type != raft.LogCommand {
 			continue
 		}
-		results, err := m.entry(entry)
+		results, err := m.entry(entry, &outcomes)
 		if err != nil {
 			m.fail(fmt.Errorf("raft entry %d: %w", entry.Index, err))
 			answers[i] = m.failure()
@@ -55,10 +102,14 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 		answers[i] = results
 	}
 	m.store.publish(m.state)
+	m.index.Store(entries[len(entries)-1].Index)
+	if m.applied != nil {
+		m.applied(outcomes)
+	}
 	return answers
 }
 
-func (m *machine) entry(entry *raft.Log) ([]result, error) {
+func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
@@ -77,6 +128,11 @@ func (m *machine) entry(entry *raft.Log) ([]result, error) {
 	for i := range commands {
 		m.state.mix(encoded[i])
 		results[i] = m.state.apply(&commands[i], entry.Term)
+		m.state.mixEffect()
+		m.mark()
+		if c := &commands[i]; c.session != 0 && m.applied != nil {
+			*outcomes = append(*outcomes, outcome{c.session, c.seq, results[i]})
+		}
 	}
 	return results, nil
 }
@@ -86,7 +142,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.failure}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sessions.Clone(), m.failure}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.
@@ -96,23 +152,28 @@ func (m *machine) Restore(in io.ReadCloser) (err error) {
 	if err != nil {
 		return err
 	}
+	st.bugs = m.store.cfg.bugs
 	if err := m.store.install(st); err != nil {
 		return err
 	}
 	m.state = st
+	if m.restored != nil {
+		m.restored(st)
+	}
 	return nil
 }
 
 type machineSnapshot struct {
-	view    *view
-	failure func() error
+	view     *view
+	sessions *btree.BTreeG[*session]
+	failure  func() error
 }
 
 // Persist implements raft.FSMSnapshot.
 func (s *machineSnapshot) Persist(sink raft.SnapshotSink) error {
 	err := s.failure()
 	if err == nil {
-		err = s.view.encode(sink)
+		err = s.view.encodeWith(sink, s.sessions)
 	}
 	if err != nil {
 		return errors.Join(err, sink.Cancel())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -195,6 +196,17 @@ func (s *logStore) Get(key []byte) (value []byte, err error) {
 func (s *logStore) GetUint64(key []byte) (n uint64, err error) {
 	err = guard(func() (err error) { n, err = s.bolt.GetUint64(key); return err })
 	return n, err
+}
+
+func (s *logStore) snapshots(logger *raftLogger) (raft.SnapshotStore, error) {
+	return raft.NewFileSnapshotStoreWithLogger(filepath.Dir(s.path), 2, logger)
+}
+
+func (s *logStore) usage() (file, free int64) {
+	if info, err := os.Stat(s.path); err == nil {
+		file = info.Size()
+	}
+	return file, int64(s.bolt.Stats().FreeAlloc)
 }
 
 func (s *logStore) close() error {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -49,7 +50,9 @@ func (m *memory) submit(cmd command) *proposal {
 	return p
 }
 
-func (m *memory) readable() error {
+func (m *memory) readable(context.Context) error { return m.local() }
+
+func (m *memory) local() error {
 	if m.closed.Load() {
 		return ErrClosed
 	}

@@ -30,7 +30,7 @@ const snapshotInterval = 30 * time.Second
 type durable struct {
 	store   *Store
 	machine *machine
-	logs    *logStore
+	logs    disk
 	work    chan struct{} // queue is no longer empty, or closing or failed is set
 	done    chan struct{} // the proposing loop has ended
 
@@ -49,16 +49,8 @@ type encodedProposal struct {
 
 // openRaft opens the directory, replays what it holds, and leads.
 func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
-	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	d := &durable{store: s, work: make(chan struct{}, 1), done: make(chan struct{})}
-	st := newState()
-	if err := s.install(st); err != nil {
-		return nil, err
-	}
-	d.machine = &machine{store: s, state: st, onFail: d.fail}
-	if d.logs, err = openLogStore(s.cfg.Dir, d.fail); err != nil {
+	d, err := openDisk(s)
+	if err != nil {
 		return nil, err
 	}
 	go d.propose()
@@ -68,7 +60,11 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 		}
 	}()
 	transport := newLoneTransport(loneAddr)
-	if err := d.start(transport); err != nil {
+	founders := []raft.Server{{Suffrage: raft.Voter, ID: loneID, Address: loneAddr}}
+	if err := d.start(transport, loneID, founders, trailingEntries); err != nil {
+		return nil, err
+	}
+	if err := d.alone(); err != nil {
 		return nil, err
 	}
 	if err := d.lead(ctx, transport); err != nil {
@@ -82,11 +78,37 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 	return d, nil
 }
 
-// start brings up Raft on what the directory holds.
-func (d *durable) start(transport *loneTransport) error {
+// openDisk makes an empty state machine and opens what it will be filled from.
+func openDisk(s *Store) (*durable, error) {
+	d := &durable{store: s, work: make(chan struct{}, 1), done: make(chan struct{})}
+	st := newState()
+	st.bugs = s.cfg.bugs
+	err := s.install(st)
+	if err != nil {
+		return nil, err
+	}
+	d.machine = &machine{store: s, state: st, onFail: d.fail}
+	if s.cfg.MemoryDisk != nil {
+		d.logs, err = s.cfg.MemoryDisk.open()
+		return d, err
+	}
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	logs, err := openLogStore(s.cfg.Dir, d.fail)
+	if err != nil {
+		return nil, err
+	}
+	d.logs = logs
+	return d, nil
+}
+
+// start brings up Raft on what the disk holds. An empty one begins with the founders as voters, or waits to be added
+// if there are none.
+func (d *durable) start(transport raft.Transport, self raft.ServerID, founders []raft.Server, trailing uint64) error {
 	cfg := d.store.cfg
 	logger := newRaftLogger(cfg.Logger)
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, 2, logger)
+	snapshots, err := d.logs.snapshots(logger)
 	if err != nil {
 		return err
 	}
@@ -101,17 +123,20 @@ func (d *durable) start(transport *loneTransport) error {
 	if err := d.logs.verify(newest); err != nil {
 		return err
 	}
-	if err := d.bootstrap(newest); err != nil {
+	if err := d.bootstrap(newest, founders); err != nil {
 		return err
 	}
-	syncDir(cfg.Dir)
-	syncDir(filepath.Dir(filepath.Clean(cfg.Dir)))
+	if cfg.Dir != "" {
+		syncDir(cfg.Dir)
+		syncDir(filepath.Dir(filepath.Clean(cfg.Dir)))
+	}
 	conf := raft.DefaultConfig()
-	conf.LocalID = loneID
+	conf.LocalID = self
+	conf.ShutdownOnRemove = false // a member that is removed says so, and is closed by who opened it
 	conf.Logger = logger
 	conf.SnapshotThreshold = cfg.SnapshotEntries
 	conf.SnapshotInterval = snapshotInterval
-	conf.TrailingLogs = trailingEntries
+	conf.TrailingLogs = trailing
 	conf.NoLegacyTelemetry = true
 	cached, err := raft.NewLogCache(512, d.logs)
 	if err != nil {
@@ -131,27 +156,32 @@ func (d *durable) start(transport *loneTransport) error {
 	return d.failure()
 }
 
-// bootstrap writes the first entry of a new member, the configuration with itself as the only voter. It can be
-// repeated after a crash at any point.
-func (d *durable) bootstrap(snapshot uint64) error {
+// bootstrap writes the first entry of a new cluster, the configuration of its founders, which is the same for all of
+// them. It can be repeated after a crash at any point.
+func (d *durable) bootstrap(snapshot uint64, founders []raft.Server) error {
 	last, err := d.logs.LastIndex()
-	if err != nil || last > 0 || snapshot > 0 {
+	if err != nil || last > 0 || snapshot > 0 || len(founders) == 0 {
 		return err
 	}
-	configuration := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: loneID, Address: loneAddr}}}
+	configuration := raft.Configuration{Servers: founders}
 	return d.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)})
 }
 
-// lead makes the member leader and waits until everything that was committed before has been applied.
-func (d *durable) lead(ctx context.Context, transport *loneTransport) error {
+// alone refuses files of a cluster: without a name, a member has no peers.
+func (d *durable) alone() error {
 	future := d.raft.GetConfiguration()
 	if err := future.Error(); err != nil {
 		return err
 	}
 	servers := future.Configuration().Servers
 	if len(servers) != 1 || servers[0].ID != loneID || servers[0].Suffrage != raft.Voter {
-		return fmt.Errorf("%w: the stored cluster has members %v, this release runs a single one", ErrVersion, servers)
+		return fmt.Errorf("%w: the stored cluster has members %v, and Name is empty", ErrConfig, servers)
 	}
+	return nil
+}
+
+// lead makes the member leader and waits until everything that was committed before has been applied.
+func (d *durable) lead(ctx context.Context, transport *loneTransport) error {
 	leader := d.raft.LeaderCh()
 	if err := transport.lead(ctx, loneID); err != nil {
 		return err
@@ -266,6 +296,7 @@ func (d *durable) propose() {
 	defer d.stop() // a failed member must not go on voting for itself
 	for range d.work {
 		for {
+			runtime.Gosched() // who is about to propose comes along: an entry costs the same for one as for many
 			batch, refused := d.take()
 			if refused != nil {
 				for _, p := range batch {
@@ -336,7 +367,9 @@ func (d *durable) commit(batch []*encodedProposal) {
 
 // readable: the only voter can't be deposed, and what it acknowledged it had applied, so that its newest view is
 // linearizable.
-func (d *durable) readable() error { return d.failure() }
+func (d *durable) readable(context.Context) error { return d.failure() }
+
+func (d *durable) local() error { return d.failure() }
 
 func (d *durable) term() uint64 { return d.raft.CurrentTerm() }
 
@@ -344,10 +377,7 @@ func (d *durable) status(status *Status) {
 	status.Durable = true
 	status.Leader = d.raft.State() == raft.Leader
 	status.Term, status.Index = d.raft.CurrentTerm(), d.raft.CommitIndex()
-	status.FreeBytes = int64(d.logs.bolt.Stats().FreeAlloc)
-	if info, err := os.Stat(d.logs.path); err == nil {
-		status.FileBytes = info.Size()
-	}
+	status.FileBytes, status.FreeBytes = d.logs.usage()
 }
 
 func (d *durable) close() error {

@@ -22,9 +22,12 @@ import (
 //	number of leases, then per lease, by id: id, ttl in nanoseconds, renewals
 //	number of items, then per item, by key: key, number of versions, then per version, oldest first:
 //	  mod revision, sub, version (0 for a tombstone, which ends it), create revision, lease, value
+//
+// Version 2 goes on with the number of sessions, then per session, by id: id, low, used, number of what is done, and
+// that. It is written only if there are sessions.
 const (
 	snapshotMagic   = "keelsnap"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	// maxSnapshotField bounds one key or value in a snapshot.
 	maxSnapshotField = 1 << 30
 )
@@ -50,11 +53,17 @@ func (w *snapshotWriter) bytes(p []byte) {
 	w.write(p)
 }
 
-// encode writes the view as a snapshot.
-func (v *view) encode(out io.Writer) error {
+// encode writes the view as a snapshot without sessions.
+func (v *view) encode(out io.Writer) error { return v.encodeWith(out, newSessions()) }
+
+func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error {
+	format := byte(1)
+	if sessions.Len() > 0 {
+		format = 2
+	}
 	w := &snapshotWriter{w: bufio.NewWriterSize(out, 64<<10), sum: crc32.New(castagnoli)}
 	w.write([]byte(snapshotMagic))
-	w.write([]byte{snapshotVersion})
+	w.write([]byte{format})
 	w.int(v.revision)
 	w.int(v.compacted)
 	w.uint(v.cluster)
@@ -84,6 +93,19 @@ func (v *view) encode(out io.Writer) error {
 		}
 		return w.err == nil
 	})
+	if format == 2 {
+		w.int(int64(sessions.Len()))
+		sessions.Ascend(func(s *session) bool {
+			w.uint(s.id)
+			w.uint(s.low)
+			w.uint(s.used)
+			w.int(int64(len(s.done)))
+			for _, seq := range s.done {
+				w.uint(seq)
+			}
+			return w.err == nil
+		})
+	}
 	sum := w.sum.Sum32()
 	w.write(binary.BigEndian.AppendUint32(nil, sum))
 	if w.err == nil {
@@ -184,8 +206,9 @@ func decodeSnapshot(in io.Reader) (*state, error) {
 	if string(head[:len(snapshotMagic)]) != snapshotMagic {
 		return nil, fmt.Errorf("%w: not a snapshot", ErrCorrupt)
 	}
-	if got := head[len(snapshotMagic)]; got != snapshotVersion {
-		return nil, fmt.Errorf("%w: snapshot has version %d, this release reads %d", ErrVersion, got, snapshotVersion)
+	format := head[len(snapshotMagic)]
+	if format < 1 || format > snapshotVersion {
+		return nil, fmt.Errorf("%w: snapshot has version %d, this release reads up to %d", ErrVersion, format, snapshotVersion)
 	}
 	st := newState()
 	st.revision, st.compacted = r.int(), r.int()
@@ -195,6 +218,9 @@ func decodeSnapshot(in io.Reader) (*state, error) {
 	}
 	r.leases(st)
 	r.items(st)
+	if format == 2 {
+		r.sessions(st)
+	}
 	want := r.sum.Sum32()
 	var sum [4]byte
 	r.full(sum[:])
@@ -227,6 +253,27 @@ func (r *snapshotReader) leases(st *state) {
 		last = rec.id
 		if r.err == nil {
 			st.leases.ReplaceOrInsert(rec)
+		}
+	}
+}
+
+func (r *snapshotReader) sessions(st *state) {
+	last := uint64(0)
+	for n := r.int(); n > 0 && r.err == nil; n-- {
+		s := &session{id: r.uint(), low: r.uint(), used: r.uint()}
+		if r.err == nil && s.id <= last {
+			r.fail(fmt.Errorf("%w: snapshot has session %d after %d", ErrCorrupt, s.id, last))
+		}
+		last = s.id
+		for i := r.int(); i > 0 && r.err == nil; i-- {
+			seq := r.uint()
+			if r.err == nil && (seq < s.low || len(s.done) > 0 && seq <= s.done[len(s.done)-1]) {
+				r.fail(fmt.Errorf("%w: snapshot has number %d of session %d out of order", ErrCorrupt, seq, s.id))
+			}
+			s.done = append(s.done, seq)
+		}
+		if r.err == nil {
+			st.sessions.ReplaceOrInsert(s)
 		}
 	}
 }
@@ -293,7 +340,7 @@ func restore(in io.Reader) (*state, error) {
 		return true
 	})
 	slices.SortStableFunc(st.touched, func(a, b touch) int { return int(min(1, max(-1, a.revision-b.revision))) })
-	st.items = newest
+	st.items, st.sessions = newest, newSessions()
 	st.revision += RestoreBump
 	st.compacted = st.revision
 	st.cluster = newClusterID()

@@ -87,12 +87,14 @@ type view struct {
 // uses it.
 type state struct {
 	view
-	touched []touch // versions by revision, for compaction
-	events  []change
-	notes   []leaseNote
-	sub     int32
-	last    *view // the newest snapshot, whose trees are shared as long as they don't change
-	dirty   struct{ items, leases, attached bool }
+	sessions *btree.BTreeG[*session]
+	touched  []touch // versions by revision, for compaction
+	events   []change
+	notes    []leaseNote
+	sub      int32
+	bugs     bugs
+	last     *view // the newest snapshot, whose trees are shared as long as they don't change
+	dirty    struct{ items, leases, attached bool }
 }
 
 // leaseNote tells the keeper of time that a lease was granted or renewed, or is gone.
@@ -113,7 +115,7 @@ type change struct {
 }
 
 func newState() *state {
-	return &state{view: view{
+	return &state{sessions: newSessions(), view: view{
 		items:    btree.NewG(degree, itemLess),
 		leases:   btree.NewG(degree, leaseLess),
 		attached: btree.NewG(degree, attachmentLess),
@@ -154,7 +156,13 @@ func (st *state) drain() ([]change, []leaseNote) {
 // apply runs one command. term is the Raft term of the entry that carried it.
 func (st *state) apply(cmd *command, term uint64) result {
 	st.applied++
-	r := st.dispatch(cmd, term)
+	var r result
+	if cmd.session != 0 && !st.admit(cmd) && !st.bugs.repeats {
+		r.err = errRepeated
+	} else {
+		r = st.dispatch(cmd, term)
+	}
+	st.sweep()
 	if r.revision == 0 {
 		r.revision = st.revision
 	}
@@ -186,7 +194,7 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 		return st.revoke(cmd.lease)
 	case commandExpire:
 		rec, found := st.leases.Get(leaseRecord{id: cmd.lease})
-		if !found || rec.renewals != cmd.renewals || cmd.term != term {
+		if !found || (rec.renewals != cmd.renewals || cmd.term != term) && !st.bugs.anyExpiry {
 			return result{err: ErrLeaseNotFound}
 		}
 		return st.revoke(cmd.lease)
@@ -226,6 +234,13 @@ func (st *state) detach(lease int64, key string) {
 func (st *state) mix(encoded []byte) {
 	sum := crc32.Checksum(encoded, castagnoli)
 	st.hash = (st.hash ^ uint64(sum)) * 0x100000001b3
+}
+
+// mixEffect folds in what a command did, so that members which understand it differently have different hashes.
+func (st *state) mixEffect() {
+	for _, n := range [...]int64{st.revision, st.bytes, st.keys} {
+		st.hash = (st.hash ^ uint64(n)) * 0x100000001b3
+	}
 }
 
 // begin and commit bracket the changes of one revision.

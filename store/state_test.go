@@ -113,7 +113,7 @@ func TestFailedDiskIsFinal(t *testing.T) {
 	_, err = s.Put(t.Context(), PutRequest{Key: []byte("a")})
 	require.NoError(t, err)
 	broken := errors.New("input/output error")
-	s.engine.(*durable).logs.fail(broken)
+	s.engine.(*durable).logs.(*logStore).fail(broken)
 	_, err = s.Put(t.Context(), PutRequest{Key: []byte("b")})
 	require.ErrorIs(t, err, ErrFailed)
 	require.ErrorIs(t, err, broken)

@@ -8,89 +8,19 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/keelson-dev/keelson/watch"
-	"go.uber.org/zap"
 )
-
-// Config says how a store runs. The zero Config is a store in memory.
-type Config struct {
-	// Dir is the directory that holds the store's files; it is made if it does not exist. Empty means memory only.
-	Dir string
-	// Logger receives what an operator may want to know. Nil means none.
-	Logger *zap.Logger
-	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
-	// data. The restored store's revision is RestoreBump above the snapshot's, its history is compacted, and its
-	// cluster id is new. Nil means to begin empty, or with what Dir holds.
-	Restore io.Reader
-	// MaxRequestBytes bounds one transaction. Zero means 4 MiB.
-	MaxRequestBytes int
-	// MaxTxnOps bounds the compares, and the operations of either branch, of one transaction. Zero means 10,000.
-	MaxTxnOps int
-	// MaxBatchBytes bounds what shares one Raft entry; a single larger command still makes an entry. Zero means 1 MiB.
-	MaxBatchBytes int
-	// QuotaBytes refuses puts with ErrQuota while the store holds more than this, counting keys, values and all
-	// versions that are not compacted. Zero means no bound.
-	QuotaBytes int64
-	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative
-	// value for ever, until Compact is called.
-	Retention time.Duration
-	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000.
-	RetainRevisions int64
-	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
-	SnapshotEntries uint64
-}
-
-// RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
-const RestoreBump = 1_000_000_000
-
-func (c Config) withDefaults() (Config, error) {
-	for _, f := range []struct {
-		name  string
-		value int64
-	}{
-		{"MaxRequestBytes", int64(c.MaxRequestBytes)},
-		{"MaxTxnOps", int64(c.MaxTxnOps)},
-		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
-		{"QuotaBytes", c.QuotaBytes},
-		{"RetainRevisions", c.RetainRevisions},
-	} {
-		if f.value < 0 {
-			return c, fmt.Errorf("%w: %s is %d, must not be negative", ErrConfig, f.name, f.value)
-		}
-	}
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
-	if c.MaxRequestBytes == 0 {
-		c.MaxRequestBytes = 4 << 20
-	}
-	if c.MaxTxnOps == 0 {
-		c.MaxTxnOps = 10_000
-	}
-	if c.MaxBatchBytes == 0 {
-		c.MaxBatchBytes = 1 << 20
-	}
-	if c.Retention == 0 {
-		c.Retention = 10 * time.Minute
-	}
-	if c.RetainRevisions == 0 {
-		c.RetainRevisions = 10_000
-	}
-	if c.SnapshotEntries == 0 {
-		c.SnapshotEntries = 8192
-	}
-	return c, nil
-}
 
 // engine carries commands to the state machine.
 type engine interface {
 	// submit hands in a command; the caller waits on what it returns.
 	submit(cmd command) *proposal
-	// readable returns an error while reads can't be served.
-	readable() error
-	// term is Raft's, which an expiry must carry.
+	// readable waits until the newest view has all that was acknowledged before the call.
+	readable(ctx context.Context) error
+	// local returns an error while not even serializable reads can be served.
+	local() error
+	// term is Raft's, which an expiry must carry; 0 if this member does not lead, and must not keep time.
 	term() uint64
 	// status adds what only the engine knows.
 	status(*Status)
@@ -103,6 +33,8 @@ type proposal struct {
 	done   chan struct{}
 	result result
 	err    error // the command's fate as a whole: ErrClosed, ErrUnknownOutcome, ...
+	// abandoned says that nobody waits any more, so that it need not be proposed again.
+	abandoned atomic.Bool
 }
 
 func (p *proposal) finish(r result, err error) {
@@ -131,9 +63,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, clerk: newClerk()}
-	if cfg.Dir == "" {
+	switch {
+	case cfg.Name != "":
+		s.engine, err = openMember(ctx, s)
+	case cfg.Dir == "":
 		s.engine, err = openMemory(s)
-	} else {
+	default:
 		s.engine, err = openRaft(ctx, s)
 	}
 	if err != nil {
@@ -163,7 +98,7 @@ func (s *Store) Range(ctx context.Context, req RangeRequest) (RangeResult, error
 	if err := req.validate(); err != nil {
 		return RangeResult{}, &Error{Op: "range", Key: string(req.Key), Err: err}
 	}
-	v, err := s.read(ctx, "range")
+	v, err := s.view(ctx, "range", req.Serializable)
 	if err != nil {
 		return RangeResult{}, err
 	}
@@ -222,7 +157,7 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 		return nil, &Error{Op: op, Err: err}
 	}
 	if txn.readOnly() {
-		v, err := s.read(ctx, op)
+		v, err := s.view(ctx, op, txn.serializable())
 		if err != nil {
 			return nil, err
 		}
@@ -297,6 +232,10 @@ type Status struct {
 	// Leader says that this member leads. Term and Index are Raft's.
 	Leader      bool
 	Term, Index uint64
+	// Name is this member's, LeaderName that of the one that leads as far as this one knows, empty if there is none.
+	// Members are all members; what is known of the others only the leader knows.
+	Name, LeaderName string
+	Members          []MemberStatus
 	// Events is the number of events that can be watched from, EventBytes their size.
 	Events     int
 	EventBytes int64
@@ -345,11 +284,23 @@ func (w contextWriter) Write(p []byte) (int, error) {
 }
 
 // read returns a view that includes every write that was acknowledged before.
-func (s *Store) read(ctx context.Context, op string) (*view, error) {
+func (s *Store) read(ctx context.Context, op string) (*view, error) { return s.view(ctx, op, false) }
+
+// view is read, or, if serializable, returns what this member has.
+func (s *Store) view(ctx context.Context, op string, serializable bool) (*view, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := s.engine.readable(); err != nil {
+	var err error
+	if serializable {
+		err = s.engine.local()
+	} else {
+		err = s.engine.readable(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, &Error{Op: op, Err: err}
 	}
 	return s.current.Load(), nil
@@ -365,6 +316,7 @@ func (s *Store) propose(ctx context.Context, op string, cmd command) (result, er
 	select {
 	case <-p.done:
 	case <-ctx.Done():
+		p.abandoned.Store(true)
 		return result{}, ctx.Err()
 	}
 	if p.err != nil {
@@ -392,9 +344,14 @@ func (s *Store) publish(st *state) {
 	s.clerk.note(notes)
 }
 
-// install puts a whole new state in place, at the start and after a restore. Watchers of the state before end.
+// install puts a whole new state in place, at the start, after a restore, and when a member that had fallen behind is
+// sent a snapshot. In the last case watchers go on, unless the snapshot lacks what they have not seen; otherwise they
+// end.
 func (s *Store) install(st *state) error {
 	changes := st.history()
+	if done, err := s.catchUp(st, changes); done || err != nil {
+		return err
+	}
 	log, err := watch.New(watch.Config[Event]{Start: max(0, st.compacted-1)})
 	if err != nil {
 		return err
@@ -408,12 +365,42 @@ func (s *Store) install(st *state) error {
 		return err
 	}
 	st.drain()
-	s.current.Store(st.snapshot())
+	before := s.current.Swap(st.snapshot())
 	if old := s.log.Swap(log); old != nil {
-		old.Close(ErrClosed)
+		if before.cluster == st.cluster {
+			old.Close(&watch.CompactedError{Requested: before.revision + 1, CompactRevision: st.compacted - 1})
+		} else {
+			old.Close(ErrClosed)
+		}
 	}
-	s.clerk.reset(st)
+	s.clerk.reset(s.current.Load().leases)
 	return nil
+}
+
+// catchUp installs a later state of the same store by adding to the watch log what is missing, if it is known.
+func (s *Store) catchUp(st *state, changes []change) (done bool, err error) {
+	before := s.current.Load()
+	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 {
+		return false, nil
+	}
+	log := s.events()
+	st.drain()
+	s.current.Store(st.snapshot())
+	for _, c := range changes {
+		if c.revision > before.revision {
+			if err := log.Append(c.revision, c.events); err != nil {
+				return false, err
+			}
+		}
+	}
+	if err := log.Advance(st.revision); err != nil {
+		return false, err
+	}
+	if st.compacted > before.compacted {
+		log.Compact(st.compacted - 1)
+	}
+	s.clerk.reset(s.current.Load().leases)
+	return true, nil
 }
 
 // newClusterID returns a random id, never 0.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -75,4 +77,77 @@ func (t *loneTransport) InstallSnapshot(raft.ServerID, raft.ServerAddress, *raft
 
 func (t *loneTransport) TimeoutNow(raft.ServerID, raft.ServerAddress, *raft.TimeoutNowRequest, *raft.TimeoutNowResponse) error {
 	return errNoPeers
+}
+
+// raftTimeout bounds the reading and writing of one of Raft's messages; snapshots take as much longer as they are large.
+const raftTimeout = 5 * time.Second
+
+// peerTransport is Raft's own transport over the connections of peers. It can also give Raft messages that came
+// another way.
+type peerTransport struct {
+	*raft.NetworkTransport
+	rpcs chan raft.RPC
+	done chan struct{}
+	once sync.Once
+}
+
+var (
+	_ raft.Transport   = (*peerTransport)(nil)
+	_ raft.WithPreVote = (*peerTransport)(nil)
+	_ raft.WithClose   = (*peerTransport)(nil)
+)
+
+func newPeerTransport(p *peers, logger *raftLogger) *peerTransport {
+	t := &peerTransport{rpcs: make(chan raft.RPC), done: make(chan struct{})}
+	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: stream{p}, MaxPool: 3, Timeout: raftTimeout, Logger: logger, MsgpackUseNewTimeFormat: true,
+		// No pipeline. Raft's (v1.8.0) can lock up for good: when its decoder ends at an answer that is no success,
+		// nobody takes the next one, the sender waits for that without looking whether the decoder is there, and
+		// neither replication to that follower nor Shutdown goes on. Entries hold many commands anyway.
+		MaxRPCsInFlight: 1,
+	})
+	p.loops.Go(func() {
+		for {
+			select {
+			case rpc := <-t.NetworkTransport.Consumer():
+				select {
+				case t.rpcs <- rpc:
+				case <-t.done:
+					return
+				}
+			case <-t.done:
+				return
+			}
+		}
+	})
+	return t
+}
+
+// Consumer implements raft.Transport.
+func (t *peerTransport) Consumer() <-chan raft.RPC { return t.rpcs }
+
+// Close implements raft.WithClose.
+func (t *peerTransport) Close() error {
+	t.once.Do(func() { close(t.done) })
+	return t.NetworkTransport.Close()
+}
+
+// deliver gives Raft a message, and returns when Raft has answered it.
+func (t *peerTransport) deliver(ctx context.Context, message any) error {
+	answer := make(chan raft.RPCResponse, 1)
+	select {
+	case t.rpcs <- raft.RPC{Command: message, RespChan: answer}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.done:
+		return ErrClosed
+	}
+	select {
+	case a := <-answer:
+		return a.Error
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.done:
+		return ErrClosed
+	}
 }

@@ -124,6 +124,31 @@ func (t *Txn) readOnly() bool {
 	return true
 }
 
+// serializable reports whether the transaction consists of serializable ranges.
+func (t *Txn) serializable() bool {
+	ranges, all := t.ranges()
+	return all && ranges > 0
+}
+
+// ranges returns how many ranges the transaction has, and whether all of them are serializable.
+func (t *Txn) ranges() (n int, serializable bool) {
+	serializable = true
+	for _, ops := range [][]Op{t.Then, t.Else} {
+		for i := range ops {
+			switch op := &ops[i]; {
+			case op.Range != nil:
+				n++
+				serializable = serializable && op.Range.Serializable
+			case op.Txn != nil:
+				inner, all := op.Txn.ranges()
+				n += inner
+				serializable = serializable && all
+			}
+		}
+	}
+	return n, serializable
+}
+
 // puts reports whether a branch can put a key.
 func (t *Txn) puts() bool {
 	for _, ops := range [][]Op{t.Then, t.Else} {

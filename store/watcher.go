@@ -75,7 +75,8 @@ func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 		}
 		return nil, &Error{Op: "watch", Key: string(req.Key), Err: err}
 	}
-	v, err := s.read(ctx, "watch")
+	// From a revision that is given, what this member has or will have is all that is needed.
+	v, err := s.view(ctx, "watch", req.Revision > 0)
 	if err != nil {
 		return nil, err
 	}

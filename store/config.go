@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config says how a store runs. The zero Config is a store in memory.
+type Config struct {
+	// Dir is the directory that holds the store's files; it is made if it does not exist. Empty means memory only.
+	Dir string
+	// Logger receives what an operator may want to know. Nil means none.
+	Logger *zap.Logger
+	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
+	// data. The restored store's revision is RestoreBump above the snapshot's, its history is compacted, and its
+	// cluster id is new. Nil means to begin empty, or with what Dir holds.
+	Restore io.Reader
+	// MaxRequestBytes bounds one transaction. Zero means 4 MiB.
+	MaxRequestBytes int
+	// MaxTxnOps bounds the compares, and the operations of either branch, of one transaction. Zero means 10,000.
+	MaxTxnOps int
+	// MaxBatchBytes bounds what shares one Raft entry; a single larger command still makes an entry. Zero means 1 MiB.
+	MaxBatchBytes int
+	// QuotaBytes refuses puts with ErrQuota while the store holds more than this, counting keys, values and all
+	// versions that are not compacted. Zero means no bound.
+	QuotaBytes int64
+	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative
+	// value for ever, until Compact is called.
+	Retention time.Duration
+	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000.
+	RetainRevisions int64
+	// Name makes the store a member of a cluster, under this name, which no other member has or had. Empty means a
+	// store without peers, and then what follows here is not used.
+	Name string
+	// Peers are the members that a new cluster begins with, this one among them, and the same for each of them. A
+	// single one leads at once and others can join it. With Join they are this one and all that are
+	// members now: who is not among them can't reach it. They are not used when Dir holds data.
+	Peers []Peer
+	// Join makes a member with an empty Dir wait until the cluster has added it, with Store.AddMember.
+	Join bool
+	// Listener accepts the connections of other members; the store closes it. Nil means TCP at the address that
+	// Peers has for Name.
+	Listener net.Listener
+	// Dial connects to another member's address. Nil means TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// TLS has this member's certificate, which must be valid for Name, and the authorities (RootCAs, ClientCAs) that
+	// issue those of the members. The connections are TLS 1.3 with certificates on both sides. Nil means no TLS:
+	// only for connections within one process or machine.
+	TLS *tls.Config
+	// MemoryDisk stands for Dir in tests.
+	MemoryDisk *MemoryDisk
+	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
+	SnapshotEntries uint64
+
+	bugs bugs
+}
+
+// bugs puts faults back that the store does not have, so that tests can show that they would notice.
+type bugs struct {
+	verifyLeader bool // reads trust Raft's VerifyLeader
+	noConfirm    bool // reads trust whoever thinks that it leads
+	repeats      bool // what is proposed twice is run twice
+	anyExpiry    bool // leases end for whoever says so
+}
+
+// RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
+const RestoreBump = 1_000_000_000
+
+func (c Config) withDefaults() (Config, error) {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxRequestBytes", int64(c.MaxRequestBytes)},
+		{"MaxTxnOps", int64(c.MaxTxnOps)},
+		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
+		{"QuotaBytes", c.QuotaBytes},
+		{"RetainRevisions", c.RetainRevisions},
+	} {
+		if f.value < 0 {
+			return c, fmt.Errorf("%w: %s is %d, must not be negative", ErrConfig, f.name, f.value)
+		}
+	}
+	if err := c.validateMember(); err != nil {
+		return c, err
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.MaxRequestBytes == 0 {
+		c.MaxRequestBytes = 4 << 20
+	}
+	if c.MaxTxnOps == 0 {
+		c.MaxTxnOps = 10_000
+	}
+	if c.MaxBatchBytes == 0 {
+		c.MaxBatchBytes = 1 << 20
+	}
+	if c.Retention == 0 {
+		c.Retention = 10 * time.Minute
+	}
+	if c.RetainRevisions == 0 {
+		c.RetainRevisions = 10_000
+	}
+	if c.SnapshotEntries == 0 {
+		c.SnapshotEntries = 8192
+	}
+	return c, nil
+}

@@ -1,0 +1,292 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// memberTrailing is what a member keeps of Raft's log behind a snapshot, for others that are a little behind.
+	memberTrailing = 10_240
+	// retryDelay is how long a member waits before it tries again what failed, unless the leader changes first.
+	retryDelay = 50 * time.Millisecond
+	// callTimeout bounds a call to another member. What it was for is tried again.
+	callTimeout = 2 * time.Second
+)
+
+// member is one of a cluster. What it proposes goes to the leader, which may be itself, again and again until its own
+// state machine has run it: that tells the outcome, whoever led meanwhile, and whatever answers were lost. The state
+// machine runs what has the same session and number once.
+type member struct {
+	*durable
+	self       raft.ServerID
+	addr       raft.ServerAddress
+	founders   []Peer
+	session    uint64
+	peers      *peers
+	transport  *peerTransport
+	background context.Context
+	cancel     context.CancelFunc
+	loops      sync.WaitGroup
+	entering   sync.WaitGroup // entries on their way into Raft, see enter
+
+	reign    atomic.Uint64 // the term in which this member leads and has applied all from before; 0 if it does not
+	progress signal        // the state machine has moved
+	turn     signal        // another member leads, or none
+	hurry    chan struct{} // followers should learn what is committed
+	notices  notices
+	rounds   rounds
+	tender   *tender
+
+	waiting struct {
+		sync.Mutex
+		number uint64
+		all    map[uint64]*tagged // by number, those without an outcome
+		queue  []*tagged          // those that are not on their way
+	}
+}
+
+// tagged is a proposal with a number.
+type tagged struct {
+	proposal
+	number  uint64
+	encoded []byte // without its tag
+	sent    bool
+}
+
+// signal wakes all who wait for something to have changed.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next returns what will be closed by the next call of fire.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	ch := s.ch
+	s.ch = nil
+	s.mu.Unlock()
+	if ch != nil {
+		close(ch)
+	}
+}
+
+// openMember opens a member of a cluster. It does not wait for the others: what is asked of it does.
+func openMember(ctx context.Context, s *Store) (_ engine, err error) {
+	d, err := openDisk(s)
+	if err != nil {
+		return nil, err
+	}
+	m := &member{
+		durable: d, self: raft.ServerID(s.cfg.Name), addr: raft.ServerAddress(s.cfg.addr()), founders: s.cfg.Peers,
+		session: 1 + rand.Uint64N(1<<63), hurry: make(chan struct{}, 1), tender: newTender(),
+	}
+	m.background, m.cancel = context.WithCancel(context.Background())
+	m.waiting.all = map[uint64]*tagged{}
+	if m.notices.last, err = m.logs.LastIndex(); err != nil {
+		return nil, errors.Join(err, m.logs.close())
+	}
+	m.logs = &noticingDisk{disk: m.logs, notices: &m.notices}
+	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, m); err != nil {
+		close(m.done) // no loop runs
+		return nil, err
+	}
+	m.transport = newPeerTransport(m.peers, newRaftLogger(s.cfg.Logger))
+	var founders []raft.Server
+	if !s.cfg.Join {
+		for _, p := range s.cfg.Peers {
+			founders = append(founders, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.Name), Address: raft.ServerAddress(p.Addr)})
+		}
+	}
+	if err := m.start(m.transport, m.self, founders, memberTrailing); err != nil {
+		close(m.done)
+		return nil, err
+	}
+	changes := make(chan raft.Observation, 16)
+	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
+	m.loops.Go(m.propose)
+	m.loops.Go(func() { m.watchLeader(changes) })
+	m.loops.Go(m.spread)
+	m.loops.Go(m.learn)
+	m.loops.Go(func() { m.tender.run(m) })
+	if servers := m.configuration().Servers; len(servers) == 1 && servers[0].ID == m.self {
+		if err := m.leadAlone(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.cfg.Restore != nil {
+		if err := m.restore(s.cfg.Restore); err != nil {
+			return nil, err
+		}
+		m.begin() // reads go by the newest command, and the restore was none
+	}
+	return m, nil
+}
+
+// leadAlone stands for election now, instead of when the election time-out has passed, and waits for it.
+func (m *member) leadAlone(ctx context.Context) error {
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(m.self), Addr: []byte(m.addr)}
+	if err := m.transport.deliver(ctx, &raft.TimeoutNowRequest{RPCHeader: header}); err != nil {
+		return err
+	}
+	return m.readable(ctx)
+}
+
+func (m *member) configuration() raft.Configuration {
+	m.mu.Lock()
+	r := m.raft
+	m.mu.Unlock()
+	if r == nil {
+		return raft.Configuration{}
+	}
+	return r.GetConfiguration().Configuration()
+}
+
+// known returns the members, or those that the Config has while this one has not been told.
+func (m *member) known() []Peer {
+	servers := m.configuration().Servers
+	if len(servers) == 0 {
+		return m.founders
+	}
+	known := make([]Peer, len(servers))
+	for i, s := range servers {
+		known[i] = Peer{Name: string(s.ID), Addr: string(s.Address)}
+	}
+	return known
+}
+
+// watchLeader follows who leads.
+func (m *member) watchLeader(changes <-chan raft.Observation) {
+	leads := m.raft.LeaderCh()
+	for {
+		select {
+		case mine := <-leads:
+			m.reign.Store(0)
+			if mine {
+				m.begin()
+			}
+			m.turn.fire()
+		case <-changes:
+			m.turn.fire()
+		case <-m.background.Done():
+			return
+		}
+	}
+}
+
+// begin begins a reign: a command of the new term is committed, and so everything from before is too, and leases get
+// their full time, since nobody could keep them alive while nobody led.
+func (m *member) begin() {
+	term := m.raft.CurrentTerm()
+	for m.raft.State() == raft.Leader && m.failure() == nil {
+		open := command{kind: commandOpen, cluster: newClusterID()}
+		if err := m.apply(encodeEntry([][]byte{open.encode(nil)})); err == nil {
+			if m.raft.CurrentTerm() == term {
+				m.store.clerk.reset(m.store.current.Load().leases)
+				m.reign.Store(term)
+				m.turn.fire()
+			}
+			return
+		}
+		select {
+		case <-time.After(retryDelay):
+		case <-m.background.Done():
+			return
+		}
+	}
+}
+
+// term implements engine.
+func (m *member) term() uint64 {
+	term := m.reign.Load()
+	if term == 0 || m.raft.State() != raft.Leader || m.raft.CurrentTerm() != term {
+		return 0
+	}
+	return term
+}
+
+// enter runs f, which gives Raft an entry and waits for it, unless the member is closing or has failed. Raft (v1.8.0)
+// forgets to answer for entries that are on their way to the state machine when it is shut down, and so that waits
+// for them. It need not wait long: without a majority, a leader steps down.
+func (m *member) enter(f func() error) error {
+	m.mu.Lock()
+	if refused := m.refusal(); refused != nil {
+		m.mu.Unlock()
+		return refused
+	}
+	m.entering.Add(1)
+	m.mu.Unlock()
+	defer m.entering.Done()
+	return f()
+}
+
+func (m *member) apply(entry []byte) error {
+	return m.enter(func() error { return m.raft.Apply(entry, 0).Error() })
+}
+
+// spawn runs f, unless the member is closing.
+func (m *member) spawn(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closing {
+		m.loops.Go(f)
+	}
+	return !m.closing
+}
+
+func (m *member) close() error {
+	if m.raft != nil && m.term() != 0 && len(m.configuration().Servers) > 1 {
+		// Who leads hands over before it goes: the others need not find out.
+		if err := m.raft.LeadershipTransfer().Error(); err != nil {
+			m.store.cfg.Logger.Sugar().Infof("leadership could not be handed over: %v", err)
+		}
+	}
+	m.mu.Lock()
+	if m.closing {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closing = true
+	m.mu.Unlock()
+	m.nudge()
+	m.entering.Wait()
+	m.cancel()
+	m.stop()
+	if m.peers != nil {
+		m.peers.close()
+	}
+	<-m.done
+	var err error
+	if stopped := m.stop(); stopped != nil {
+		err = stopped.Error()
+	}
+	if m.transport != nil {
+		err = errors.Join(err, m.transport.Close())
+	}
+	m.loops.Wait()
+	return errors.Join(err, m.logs.close())
+}

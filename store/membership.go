@@ -1,0 +1,398 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Kinds of calls between members; their numbers are part of the protocol.
+const (
+	callPropose     byte = 1 // the proposer's applied count, an entry: 0 if it was committed
+	callReadIndex   byte = 2 // nothing: an applied count
+	callConfirm     byte = 3 // a term: 0 if it stands
+	noticeCommitted byte = 4 // a term, an index of it
+	callMember      byte = 5 // a change of membership: what became of it
+	callTell        byte = 6 // nothing: applied count, checkpoint's count and hash
+)
+
+// Changes of membership.
+const (
+	memberAdd      byte = 1
+	memberRemove   byte = 2
+	memberTransfer byte = 3
+)
+
+const (
+	// caughtUp is how many commands a member may be behind to be made a voter.
+	caughtUp = 500
+	// checkpointEvery is how many commands lie between the hashes that members compare.
+	checkpointEvery = 16
+	tendIdle        = time.Second
+	tendJoining     = 100 * time.Millisecond
+	memberTimeout   = 10 * time.Second
+)
+
+// MemberStatus is one member of a cluster, in Status.
+type MemberStatus struct {
+	Peer
+	// Voter says that the member counts for majorities; one that is joining does not yet. Leader says that it leads.
+	Voter, Leader bool
+	// Known says that the rest was heard from the member within the last seconds; only the leader hears it.
+	Known bool
+	// Applied is the number of commands the member has run, Lag how many the leader then had run more.
+	Applied, Lag uint64
+	// Diverged says that the member's hash differed from the leader's at the same command: one of the two has data
+	// that are wrong.
+	Diverged bool
+}
+
+// AddMember has a new member join, by way of whichever member it is called on. The new one begins without a vote,
+// gets what the others have, and is made a voter when it has caught up. Open it with Config.Join, before or after.
+// Its name must never have been another member's: Raft's safety depends on what a member remembers. It fails with
+// ErrMember, or when ctx ends.
+func (s *Store) AddMember(ctx context.Context, p Peer) error {
+	return s.changeMember(ctx, "add member", memberAdd, p)
+}
+
+// RemoveMember removes a member, which may be the one that leads, or is broken, or this one. Close it afterwards; its
+// files are of no use any more. To replace a member, add the new one, wait for its vote, and remove the old one.
+func (s *Store) RemoveMember(ctx context.Context, name string) error {
+	return s.changeMember(ctx, "remove member", memberRemove, Peer{Name: name})
+}
+
+// TransferLeadership has another voter lead; an empty name leaves the choice to the one that leads now.
+func (s *Store) TransferLeadership(ctx context.Context, name string) error {
+	return s.changeMember(ctx, "transfer leadership", memberTransfer, Peer{Name: name})
+}
+
+func (s *Store) changeMember(ctx context.Context, op string, kind byte, p Peer) error {
+	m, ok := s.engine.(*member)
+	if !ok {
+		return &Error{Op: op, Key: p.Name, Err: fmt.Errorf("%w: the store has no name, and so can have no other members", ErrMember)}
+	}
+	if err := m.change(ctx, kind, p); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &Error{Op: op, Key: p.Name, Err: err}
+	}
+	return nil
+}
+
+// change asks the leader, again and again as leaders come and go. All changes can be repeated.
+func (m *member) change(ctx context.Context, kind byte, p Peer) error {
+	content := append(appendBytes([]byte{kind}, []byte(p.Name)), p.Addr...)
+	for {
+		turn := m.turn.next()
+		if err := m.failure(); err != nil {
+			return err
+		}
+		var err error
+		done := make(chan struct{})
+		if !m.spawn(func() { err = m.changeOnce(kind, p, content); close(done) }) {
+			return ErrClosed
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err == nil || errors.Is(err, ErrMember) || errors.Is(err, errStranger) {
+			return err
+		}
+		if err := m.pause(ctx, turn); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits a moment, or until another member leads.
+func (m *member) pause(ctx context.Context, turn <-chan struct{}) error {
+	timer := time.NewTimer(retryDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-turn:
+	case <-m.background.Done():
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+func (m *member) changeOnce(kind byte, p Peer, content []byte) error {
+	_, leader := m.raft.LeaderWithID()
+	switch leader {
+	case "":
+		return ErrNotLeader
+	case m.self:
+		return m.changeHere(kind, p)
+	}
+	answer, err := m.callLeader(leader, callMember, content, memberTimeout)
+	switch {
+	case err != nil:
+		return err
+	case len(answer) == 0:
+		return ErrNotLeader
+	case answer[0] == 0:
+		return nil
+	case answer[0] == 2:
+		return fmt.Errorf("%w: %s", ErrMember, answer[1:])
+	default:
+		return ErrNotLeader
+	}
+}
+
+// changeHere is the leader's part.
+func (m *member) changeHere(kind byte, p Peer) error {
+	if m.term() == 0 {
+		return ErrNotLeader
+	}
+	servers := m.configuration().Servers
+	at := slices.IndexFunc(servers, func(s raft.Server) bool { return string(s.ID) == p.Name })
+	id := raft.ServerID(p.Name)
+	switch kind {
+	case memberAdd:
+		switch {
+		case p.Name == "" || p.Addr == "" || len(p.Name) > 255:
+			return fmt.Errorf("%w: a member needs a name of up to 255 bytes and an address", ErrMember)
+		case at >= 0 && string(servers[at].Address) == p.Addr:
+			return nil
+		case at >= 0:
+			return fmt.Errorf("%w: there is a member of this name at %s", ErrMember, servers[at].Address)
+		case len(servers) >= MaxMembers:
+			return fmt.Errorf("%w: there are %d members, and more are not allowed", ErrMember, len(servers))
+		case slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.Address) == p.Addr }):
+			return fmt.Errorf("%w: another member is at %s", ErrMember, p.Addr)
+		}
+		err := m.enter(func() error {
+			return m.raft.AddNonvoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout).Error()
+		})
+		m.tender.nudge()
+		return err
+	case memberRemove:
+		switch {
+		case at < 0:
+			return nil // it may be the second try
+		case len(servers) == 1:
+			return fmt.Errorf("%w: it is the only member", ErrMember)
+		case id == m.self: // a leader that leaves hands over first: who follows carries on, and removes it
+			if err := m.raft.LeadershipTransfer().Error(); err != nil {
+				return err
+			}
+			return ErrNotLeader
+		}
+		return m.enter(func() error { return m.raft.RemoveServer(id, 0, memberTimeout).Error() })
+	case memberTransfer:
+		switch {
+		case p.Name == "":
+			return m.raft.LeadershipTransfer().Error()
+		case id == m.self:
+			return nil
+		case at < 0 || servers[at].Suffrage != raft.Voter:
+			return fmt.Errorf("%w: it is no voter", ErrMember)
+		}
+		return m.raft.LeadershipTransferToServer(id, servers[at].Address).Error()
+	default:
+		return fmt.Errorf("%w: unknown change %d", ErrMember, kind)
+	}
+}
+
+// answer implements handler.
+func (m *member) answer(ctx context.Context, from string, kind byte, content []byte) []byte {
+	refused := []byte{1}
+	if m.failure() != nil {
+		return refused
+	}
+	switch kind {
+	case callPropose:
+		if len(content) < 8 || !m.admits(binary.BigEndian.Uint64(content), content[8:]) {
+			return refused
+		}
+		if m.apply(content[8:]) != nil {
+			return refused
+		}
+		return []byte{0}
+	case callReadIndex:
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		applied, err := m.readIndex(ctx)
+		if err != nil {
+			return refused
+		}
+		return binary.BigEndian.AppendUint64(nil, applied)
+	case callConfirm:
+		if len(content) != 8 || binary.BigEndian.Uint64(content) != m.raft.CurrentTerm() {
+			return refused
+		}
+		return []byte{0}
+	case noticeCommitted:
+		if len(content) == 16 {
+			m.notices.hear(from, binary.BigEndian.Uint64(content), binary.BigEndian.Uint64(content[8:]))
+		}
+		return nil
+	case callMember:
+		d := &decoder{p: content}
+		change, name := d.byte(), d.bytes()
+		if d.err != nil {
+			return refused
+		}
+		err := m.changeHere(change, Peer{string(name), string(d.p)})
+		switch {
+		case err == nil:
+			return []byte{0}
+		case errors.Is(err, ErrMember):
+			return append([]byte{2}, err.Error()...)
+		}
+		return refused
+	case callTell:
+		at, hash := m.machine.checkpoint()
+		p := binary.BigEndian.AppendUint64(nil, m.store.current.Load().applied)
+		return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(p, at), hash)
+	default:
+		return refused
+	}
+}
+
+// quick implements handler.
+func (m *member) quick(kind byte) bool {
+	return kind == callConfirm || kind == callTell || kind == noticeCommitted
+}
+
+// admits looks at another member's entry before it becomes part of the log: a damaged one would stop everybody, and
+// one that was long under way may hold commands of a session that has been forgotten.
+func (m *member) admits(applied uint64, entry []byte) bool {
+	if m.term() == 0 || applied+sessionStale < m.store.current.Load().applied {
+		return false
+	}
+	commands, err := decodeEntry(entry)
+	for _, p := range commands {
+		if err == nil {
+			_, err = decodeCommand(p)
+		}
+	}
+	return err == nil
+}
+
+// tender looks after the members while this one leads: it makes voters of those that have caught up, and compares
+// hashes.
+type tender struct {
+	wake chan struct{}
+
+	mu   sync.Mutex
+	seen map[string]heard
+}
+
+type heard struct {
+	at           time.Time
+	applied, lag uint64
+	diverged     bool
+}
+
+func newTender() *tender { return &tender{wake: make(chan struct{}, 1), seen: map[string]heard{}} }
+
+func (t *tender) nudge() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tender) run(m *member) {
+	for {
+		delay := tendIdle
+		if m.term() != 0 && t.round(m) {
+			delay = tendJoining
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-t.wake:
+		case <-m.background.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// round asks every member once. It reports whether one is joining.
+func (t *tender) round(m *member) (joining bool) {
+	ctx, cancel := context.WithTimeout(m.background, tendIdle)
+	defer cancel()
+	var asking sync.WaitGroup
+	for _, s := range m.configuration().Servers {
+		if s.ID == m.self {
+			continue
+		}
+		joining = joining || s.Suffrage != raft.Voter
+		asking.Go(func() { t.ask(ctx, m, s) })
+	}
+	asking.Wait()
+	return joining
+}
+
+func (t *tender) ask(ctx context.Context, m *member, s raft.Server) {
+	applied := m.store.current.Load().applied
+	answer, err := m.peers.to(string(s.ID)).call(ctx, callTell, nil)
+	if err != nil || len(answer) != 24 {
+		return
+	}
+	now := heard{at: time.Now(), applied: binary.BigEndian.Uint64(answer)}
+	if now.applied < applied {
+		now.lag = applied - now.applied
+	}
+	at, hash := binary.BigEndian.Uint64(answer[8:]), binary.BigEndian.Uint64(answer[16:])
+	t.mu.Lock()
+	before := t.seen[string(s.ID)]
+	t.mu.Unlock()
+	now.diverged = before.diverged
+	if mine, found := m.machine.hashAt(at); found && mine != hash {
+		now.diverged = true
+	}
+	t.mu.Lock()
+	t.seen[string(s.ID)] = now
+	t.mu.Unlock()
+	if now.diverged && !before.diverged {
+		m.store.cfg.Logger.Sugar().Errorf("member %q has other data than the leader %q: their hashes after %d commands differ", s.ID, m.self, at)
+	}
+	if s.Suffrage != raft.Voter && now.lag <= caughtUp && now.applied > 0 && !now.diverged {
+		err := m.enter(func() error { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout).Error() })
+		if err != nil {
+			m.store.cfg.Logger.Sugar().Infof("member %q could not be made a voter yet: %v", s.ID, err)
+		}
+	}
+}
+
+// status implements engine.
+func (m *member) status(status *Status) {
+	m.durable.status(status)
+	status.Durable = m.store.cfg.Dir != ""
+	status.Name = string(m.self)
+	_, leader := m.raft.LeaderWithID()
+	status.LeaderName = string(leader)
+	leads := m.term() != 0
+	for _, s := range m.configuration().Servers {
+		member := MemberStatus{
+			Peer:  Peer{string(s.ID), string(s.Address)},
+			Voter: s.Suffrage == raft.Voter, Leader: s.ID == leader,
+		}
+		if leads && s.ID == m.self {
+			member.Known, member.Applied = true, status.Applied
+		} else if leads {
+			m.tender.mu.Lock()
+			h, found := m.tender.seen[member.Name]
+			m.tender.mu.Unlock()
+			if found && time.Since(h.at) < 5*time.Second {
+				member.Known, member.Applied, member.Lag, member.Diverged = true, h.applied, h.lag, h.diverged
+			}
+		}
+		status.Members = append(status.Members, member)
+	}
+}

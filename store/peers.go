@@ -1,0 +1,366 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"go.uber.org/zap"
+)
+
+// Peer is a member of a cluster: its name and the address at which the others reach it.
+type Peer struct{ Name, Addr string }
+
+// MaxMembers bounds the number of members of a cluster.
+const MaxMembers = 7
+
+// What a connection between members begins with: the kind of its content, a version, who dials. The other side
+// answers with a byte. It comes after the TLS handshake, and says nothing that the certificate does not.
+const (
+	helloRaft     = 'R'
+	helloStore    = 'K'
+	helloVersion  = 1
+	helloWelcome  = 0
+	helloStranger = 1
+)
+
+const (
+	handshakeTimeout = 5 * time.Second
+	maxHandshakes    = 64
+	peerProtocol     = "keelson-store"
+)
+
+var errStranger = fmt.Errorf("%w: the other side does not know this member", ErrNotMember)
+
+func (c Config) validateMember() error {
+	if c.Name == "" {
+		if len(c.Peers) > 0 || c.Join || c.Listener != nil || c.Dial != nil || c.TLS != nil || c.MemoryDisk != nil {
+			return fmt.Errorf("%w: Name is empty, and a member of a cluster must have one", ErrConfig)
+		}
+		return nil
+	}
+	if len(c.Name) > 255 {
+		return fmt.Errorf("%w: Name has %d bytes, 255 are allowed", ErrConfig, len(c.Name))
+	}
+	if (c.Dir == "") == (c.MemoryDisk == nil) {
+		return fmt.Errorf("%w: member %q needs either Dir or MemoryDisk", ErrConfig, c.Name)
+	}
+	if len(c.Peers) > MaxMembers {
+		return fmt.Errorf("%w: Peers has %d members, %d are allowed", ErrConfig, len(c.Peers), MaxMembers)
+	}
+	names, addrs := map[string]bool{}, map[string]bool{}
+	for _, p := range c.Peers {
+		if p.Name == "" || p.Addr == "" || names[p.Name] || addrs[p.Addr] {
+			return fmt.Errorf("%w: Peers has %q at %q; names and addresses must be there and differ", ErrConfig, p.Name, p.Addr)
+		}
+		names[p.Name], addrs[p.Addr] = true, true
+	}
+	switch {
+	case !names[c.Name]:
+		return fmt.Errorf("%w: Peers does not have this member, %q", ErrConfig, c.Name)
+	case c.Join && len(c.Peers) < 2:
+		return fmt.Errorf("%w: Join needs another member in Peers", ErrConfig)
+	case c.Restore != nil && (c.Join || len(c.Peers) > 1):
+		return fmt.Errorf("%w: Restore is for a cluster's first member; others join it", ErrConfig)
+	case c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil:
+		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+	}
+	return nil
+}
+
+func (c Config) addr() string {
+	i := slices.IndexFunc(c.Peers, func(p Peer) bool { return p.Name == c.Name })
+	return c.Peers[i].Addr
+}
+
+// peers are a member's connections with the others: one port, on which Raft's and our own arrive.
+type peers struct {
+	self    Peer
+	listen  net.Listener
+	dialer  func(ctx context.Context, addr string) (net.Conn, error)
+	tls     *tls.Config
+	logger  *zap.SugaredLogger
+	members func() []Peer // who may connect, and where they are
+	handle  handler
+
+	raft    chan net.Conn // accepted for Raft
+	closed  chan struct{}
+	loops   *sync.WaitGroup
+	greeted chan struct{} // slots for handshakes
+
+	mu    sync.Mutex
+	ended bool
+	conns map[net.Conn]struct{}
+	links map[string]*link
+}
+
+func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, handle handler) (*peers, error) {
+	p := &peers{
+		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, members: members, handle: handle, loops: loops,
+		logger: cfg.Logger.Named("peers").Sugar(), raft: make(chan net.Conn), closed: make(chan struct{}),
+		greeted: make(chan struct{}, maxHandshakes), conns: map[net.Conn]struct{}{}, links: map[string]*link{},
+	}
+	if cfg.TLS != nil {
+		p.tls = cfg.TLS.Clone()
+		p.tls.MinVersion = tls.VersionTLS13
+		p.tls.ClientAuth = tls.RequireAndVerifyClientCert
+		p.tls.InsecureSkipVerify = false
+		p.tls.NextProtos = []string{peerProtocol}
+		p.tls.SessionTicketsDisabled = true // each connection shows its certificate
+	}
+	if p.dialer == nil {
+		p.dialer = func(ctx context.Context, addr string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: handshakeTimeout}).DialContext(ctx, "tcp", addr)
+		}
+	}
+	if p.listen == nil {
+		var err error
+		if p.listen, err = net.Listen("tcp", p.self.Addr); err != nil {
+			return nil, err
+		}
+	}
+	p.loops.Go(p.accept)
+	return p, nil
+}
+
+func (p *peers) accept() {
+	for {
+		conn, err := p.listen.Accept()
+		if err != nil {
+			select {
+			case <-p.closed:
+				return
+			case <-time.After(100 * time.Millisecond): // such as too many open files
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		select {
+		case p.greeted <- struct{}{}:
+			p.spawn(conn, p.serve)
+		default:
+			_ = conn.Close()
+		}
+	}
+}
+
+// spawn runs f with a connection that is closed when f returns or the member closes.
+func (p *peers) spawn(conn net.Conn, f func(net.Conn)) {
+	if !p.own(conn) {
+		_ = conn.Close()
+		return
+	}
+	p.loops.Go(func() { f(conn) })
+}
+
+func (p *peers) own(conn net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.conns[conn] = struct{}{}
+	}
+	return !p.ended
+}
+
+func (p *peers) disown(conn net.Conn) {
+	p.mu.Lock()
+	delete(p.conns, conn)
+	p.mu.Unlock()
+	_ = conn.Close()
+}
+
+// serve greets who has connected and gives the connection to whom it is for.
+func (p *peers) serve(raw net.Conn) {
+	conn, kind, name, err := p.welcome(raw)
+	<-p.greeted
+	if err != nil {
+		p.disown(raw)
+		p.logger.Infow("a connection was refused", "from", raw.RemoteAddr(), "error", err)
+		return
+	}
+	if kind == helloRaft {
+		select {
+		case p.raft <- &ownedConn{Conn: conn, release: func() { p.disown(raw) }}:
+		case <-p.closed:
+			p.disown(raw)
+		}
+		return
+	}
+	serveLink(conn, name, p)
+	p.disown(raw)
+}
+
+func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, err error) {
+	conn = raw
+	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return nil, 0, "", err
+	}
+	if p.tls != nil {
+		conn = tls.Server(raw, p.tls)
+	}
+	var head [3]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return nil, 0, "", err
+	}
+	text := make([]byte, head[2])
+	if _, err := io.ReadFull(conn, text); err != nil {
+		return nil, 0, "", err
+	}
+	kind, name = head[0], string(text)
+	if (kind != helloRaft && kind != helloStore) || head[1] != helloVersion {
+		return nil, 0, "", fmt.Errorf("%w: it began with %q", ErrVersion, head)
+	}
+	if !p.knows(name) {
+		_, _ = conn.Write([]byte{helloStranger})
+		return nil, 0, "", fmt.Errorf("%q is no member", name)
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(name); err != nil {
+			return nil, 0, "", err
+		}
+	}
+	if _, err := conn.Write([]byte{helloWelcome}); err != nil {
+		return nil, 0, "", err
+	}
+	return conn, kind, name, conn.SetDeadline(time.Time{})
+}
+
+func (p *peers) knows(name string) bool {
+	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name })
+}
+
+// dial connects to a member.
+func (p *peers) dial(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	raw, err := p.dialer(ctx, to.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if !p.own(raw) {
+		_ = raw.Close()
+		return nil, ErrClosed
+	}
+	conn, err := p.greet(ctx, raw, to, kind)
+	if err != nil {
+		p.disown(raw)
+		return nil, fmt.Errorf("member %q at %s: %w", to.Name, to.Addr, err)
+	}
+	return &ownedConn{Conn: conn, release: func() { p.disown(raw) }}, nil
+}
+
+func (p *peers) greet(ctx context.Context, raw net.Conn, to Peer, kind byte) (net.Conn, error) {
+	conn := raw
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	if p.tls != nil {
+		cfg := p.tls.Clone()
+		cfg.ServerName = to.Name
+		conn = tls.Client(raw, cfg)
+	}
+	hello := append([]byte{kind, helloVersion, byte(len(p.self.Name))}, p.self.Name...)
+	if _, err := conn.Write(hello); err != nil {
+		return nil, err
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return nil, err
+	}
+	if answer[0] != helloWelcome {
+		return nil, errStranger
+	}
+	return conn, conn.SetDeadline(time.Time{})
+}
+
+// to returns the link to a member.
+func (p *peers) to(name string) *link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.links[name]
+	if l == nil {
+		l = &link{peers: p, name: name}
+		p.links[name] = l
+	}
+	return l
+}
+
+func (p *peers) find(match func(Peer) bool) (Peer, error) {
+	members := p.members()
+	if i := slices.IndexFunc(members, match); i >= 0 {
+		return members[i], nil
+	}
+	return Peer{}, errors.New("no such member")
+}
+
+func (p *peers) close() {
+	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		return
+	}
+	p.ended = true
+	conns := make([]net.Conn, 0, len(p.conns))
+	for c := range p.conns {
+		conns = append(conns, c)
+	}
+	p.mu.Unlock()
+	close(p.closed)
+	_ = p.listen.Close()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
+// ownedConn is forgotten by its peers when it is closed.
+type ownedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *ownedConn) Close() error {
+	c.release()
+	return nil
+}
+
+// stream gives Raft's transport its part of the connections.
+type stream struct{ peers *peers }
+
+var _ raft.StreamLayer = stream{}
+
+func (s stream) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.peers.raft:
+		return conn, nil
+	case <-s.peers.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (s stream) Close() error   { return nil } // the member closes its peers
+func (s stream) Addr() net.Addr { return peerAddr(s.peers.self.Addr) }
+
+func (s stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	to, err := s.peers.find(func(p Peer) bool { return p.Addr == string(addr) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", addr, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.peers.dial(ctx, to, helloRaft)
+}
+
+type peerAddr string
+
+func (peerAddr) Network() string  { return "keelson" }
+func (a peerAddr) String() string { return string(a) }

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/google/btree"
+)
+
+// A member numbers what it proposes, under a session it chose when it was opened, so that it may propose the same
+// command again when an answer was lost. The state machine remembers per session which numbers it has run.
+//
+// A session is forgotten when it was not used for sessionLife commands. No copy of a command can come so late: a
+// leader refuses commands whose proposer, when it sent them, was more than sessionStale commands behind; and a
+// proposer sends nothing of which it has seen the outcome in its own state machine.
+const (
+	sessionLife  = 1 << 20
+	sessionStale = 1 << 19
+	sessionSweep = 1 << 12 // how often, in commands, old sessions are looked for
+)
+
+// errRepeated says that the state machine has run the command already.
+var errRepeated = errors.New("command was run before")
+
+// session is what the state machine knows of a proposer: every number below low is done with, and those in done.
+type session struct {
+	id   uint64
+	low  uint64
+	done []uint64 // in order, all of them low or above
+	used uint64   // the count of commands at its last use
+}
+
+func sessionLess(a, b *session) bool { return a.id < b.id }
+
+// admit reports whether a command has not been run, and takes note that it is. Records are replaced, never changed:
+// snapshots share them.
+func (st *state) admit(cmd *command) bool {
+	old, found := st.sessions.Get(&session{id: cmd.session})
+	if !found {
+		old = &session{id: cmd.session}
+	}
+	next := &session{id: cmd.session, low: max(old.low, cmd.ack), used: st.applied}
+	kept, _ := slices.BinarySearch(old.done, next.low)
+	at, repeated := slices.BinarySearch(old.done, cmd.seq)
+	repeated = repeated || cmd.seq < old.low
+	next.done = old.done[kept:len(old.done):len(old.done)]
+	if !repeated && cmd.seq >= next.low {
+		if at == len(old.done) { // the ordinary case; only the newest record appends to the array it shares
+			next.done = append(old.done[kept:], cmd.seq)
+		} else {
+			next.done = slices.Insert(slices.Clone(next.done), at-kept, cmd.seq)
+		}
+	}
+	st.sessions.ReplaceOrInsert(next)
+	return !repeated
+}
+
+// sweep forgets sessions that nobody can use any more.
+func (st *state) sweep() {
+	if st.applied%sessionSweep != 0 {
+		return
+	}
+	var old []*session
+	st.sessions.Ascend(func(s *session) bool {
+		if st.applied-s.used > sessionLife {
+			old = append(old, s)
+		}
+		return true
+	})
+	for _, s := range old {
+		st.sessions.Delete(s)
+	}
+}
+
+// ran reports whether the state machine has run a command.
+func (st *state) ran(id, seq uint64) bool {
+	s, found := st.sessions.Get(&session{id: id})
+	if !found {
+		return false
+	}
+	_, done := slices.BinarySearch(s.done, seq)
+	return done || seq < s.low
+}
+
+func newSessions() *btree.BTreeG[*session] { return btree.NewG(degree, sessionLess) }
