@@ -45,7 +45,7 @@ func ExampleNew() {
 		running.Wait()
 		_ = st.Close()
 	}()
-	if _, err := client.Apply(ctx, c, server.Kinds(), []byte(`
+	objects, err := client.Apply(ctx, c, server.Kinds(), []byte(`
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop}
@@ -53,13 +53,18 @@ metadata: {name: shop}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: prices, namespace: shop}
-`)); err != nil {
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	namespaces := controller.InformerFor(manager, kind.Namespace)
+	if err := namespaces.WaitWrite(ctx, objects[0].(*corev1.Namespace)); err != nil { // or it might not know of it yet
 		log.Fatal(err)
 	}
 	if err := client.For(c, kind.Namespace).Delete(ctx, "", "shop"); err != nil {
 		log.Fatal(err)
 	}
-	_, err = controller.InformerFor(manager, kind.Namespace).WaitFor(ctx, "", "shop", func(_ *corev1.Namespace, exists bool) bool { return !exists })
+	_, err = namespaces.WaitFor(ctx, "", "shop", func(_ *corev1.Namespace, exists bool) bool { return !exists })
 	if err != nil {
 		log.Fatal(err)
 	}
