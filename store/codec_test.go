@@ -20,6 +20,9 @@ func sampleCommands() []command {
 		{kind: commandCompact, revision: 12345},
 		{kind: commandOpen, cluster: 1 << 63},
 		{kind: commandRevoke, lease: 7, session: 1 << 63, seq: 300, ack: 299},
+		{kind: commandDescribe, about: &attributes{name: "a", version: 3, urls: []string{"http://a", "http://b"}}},
+		{kind: commandForget, name: "b"},
+		{kind: commandRaise, version: 300},
 		{kind: commandTxn, txn: &Txn{}},
 		{kind: commandTxn, txn: &Txn{
 			Compares: []Compare{

@@ -56,6 +56,9 @@ type Config struct {
 	// issue those of the members. The connections are TLS 1.3 with certificates on both sides. Nil means no TLS:
 	// only for connections within one process or machine.
 	TLS *tls.Config
+	// ClientURLs are where clients reach what serves this store, such as package etcdapi: all members tell them, in
+	// Status. The store itself does not listen there.
+	ClientURLs []string
 	// MemoryDisk stands for Dir in tests.
 	MemoryDisk *MemoryDisk
 	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
@@ -91,6 +94,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if err := c.validateMember(); err != nil {
+		return c, err
+	}
+	if err := c.validateClientURLs(); err != nil {
 		return c, err
 	}
 	if c.Logger == nil {

@@ -54,3 +54,11 @@ func (s *Store) Compacting() error {
 	}
 	return m.raft.Snapshot().Error()
 }
+
+// Described returns the names of the members whose attributes the state has.
+func (s *Store) Described() (names []string) {
+	for _, a := range s.current.Load().members {
+		names = append(names, a.name)
+	}
+	return names
+}

@@ -44,6 +44,8 @@ type member struct {
 	rounds   rounds
 	tender   *tender
 
+	describing, forgetting *proposal // the tender's
+
 	waiting struct {
 		sync.Mutex
 		number uint64

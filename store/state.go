@@ -77,10 +77,12 @@ type view struct {
 	revision  int64
 	compacted int64
 	cluster   uint64
-	applied   uint64 // commands
-	hash      uint64 // over all commands
-	bytes     int64  // keys, values and overhead of all versions
-	keys      int64  // that exist
+	applied   uint64       // commands
+	hash      uint64       // over all commands
+	bytes     int64        // keys, values and overhead of all versions
+	keys      int64        // that exist
+	version   uint64       // of the formats in use
+	members   []attributes // by name; shared, and so never changed
 }
 
 // state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine
@@ -120,6 +122,7 @@ func newState() *state {
 		leases:   btree.NewG(degree, leaseLess),
 		attached: btree.NewG(degree, attachmentLess),
 		revision: firstRevision,
+		version:  1,
 	}}
 }
 
@@ -204,6 +207,13 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 		if st.cluster == 0 {
 			st.cluster = cmd.cluster
 		}
+		return result{}
+	case commandDescribe:
+		return st.describe(*cmd.about)
+	case commandForget:
+		return st.forget(cmd.name)
+	case commandRaise:
+		st.version = max(st.version, cmd.version)
 		return result{}
 	default:
 		return result{err: ErrVersion}

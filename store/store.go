@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -233,9 +234,12 @@ type Status struct {
 	Leader      bool
 	Term, Index uint64
 	// Name is this member's, LeaderName that of the one that leads as far as this one knows, empty if there is none.
-	// Members are all members; what is known of the others only the leader knows.
+	// Members are all members; what is known of the others only the leader knows. A store that is no member of a
+	// cluster has itself there, without name and address.
 	Name, LeaderName string
-	Members          []MemberStatus
+	// MemberID is MemberID of Name.
+	MemberID uint64
+	Members  []MemberStatus
 	// Events is the number of events that can be watched from, EventBytes their size.
 	Events     int
 	EventBytes int64
@@ -249,10 +253,17 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	v := s.current.Load()
 	status := Status{
 		ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Keys: v.keys, Bytes: v.bytes,
-		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash,
+		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash, MemberID: MemberID(s.cfg.Name),
 	}
 	status.Events, status.EventBytes = s.events().Len()
 	s.engine.status(&status)
+	if s.cfg.Name == "" {
+		mine := s.attributes()
+		status.Members = []MemberStatus{{
+			ID: status.MemberID, Voter: true, Leader: status.Leader, Known: true, Applied: status.Applied,
+			Version: int(mine.version), ClientURLs: slices.Clone(mine.urls),
+		}}
+	}
 	return status, nil
 }
 
