@@ -44,7 +44,7 @@ type member struct {
 	rounds   rounds
 	tender   *tender
 
-	describing, forgetting *proposal // the tender's
+	describing, forgetting, raising *proposal // the tender's
 
 	waiting struct {
 		sync.Mutex
@@ -104,6 +104,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		return nil, errors.Join(err, m.logs.close())
 	}
 	m.logs = &noticingDisk{disk: m.logs, notices: &m.notices}
+	m.failing = func() { m.progress.fire(); m.turn.fire() } // nobody waits for what will not come
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
 		if err != nil {

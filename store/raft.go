@@ -38,6 +38,10 @@ type durable struct {
 	queue   []*encodedProposal
 	closing bool
 	failed  error
+
+	failing     func() // if set, is called once when it has failed
+	versionKept uint64 // what the log store has; the state machine's goroutine's, once it runs
+
 	raft    *raft.Raft  // set once, before anything is served
 	stopped raft.Future // of Raft's shutdown, once it has begun
 }
@@ -87,7 +91,8 @@ func openDisk(s *Store) (*durable, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.machine = &machine{store: s, state: st, onFail: d.fail}
+	d.machine = &machine{store: s, state: st, onFail: d.fail, versioned: d.keepVersion}
+	d.machine.rings[0].every, d.machine.rings[1].every = checkpointEvery, coarseEvery
 	if s.cfg.MemoryDisk != nil {
 		d.logs, err = s.cfg.MemoryDisk.open()
 		return d, err
@@ -123,6 +128,9 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 	if err := d.logs.verify(newest); err != nil {
 		return err
 	}
+	if err := d.openVersion(); err != nil {
+		return err
+	}
 	if err := d.bootstrap(newest, founders); err != nil {
 		return err
 	}
@@ -147,6 +155,9 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 		r, err = raft.NewRaft(conf, d.machine, cached, d.logs, snapshots, transport)
 		return err
 	})
+	if errors.Is(d.machine.unloaded, ErrVersion) { // Raft tells only that it has found no snapshot
+		return d.abandon(r, d.machine.unloaded)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, cfg.Dir, err)
 	}
@@ -210,7 +221,7 @@ func (d *durable) restore(in io.Reader) (err error) {
 	if v.revision > firstRevision || v.leases.Len() > 0 {
 		return fmt.Errorf("%w: it is at revision %d", ErrNotEmpty, v.revision)
 	}
-	st, err := restore(in)
+	st, err := restore(in, d.store.cfg.supported())
 	if err != nil {
 		return err
 	}
@@ -282,9 +293,14 @@ func (d *durable) fail(err error) {
 	if first {
 		d.failed = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
+	failed := d.failed
 	d.mu.Unlock()
 	if first {
 		d.store.cfg.Logger.Sugar().Errorf("the store has stopped: %v", err)
+		d.store.events().Close(failed)
+	}
+	if first && d.failing != nil {
+		d.failing()
 	}
 	d.nudge()
 }
