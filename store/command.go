@@ -17,6 +17,11 @@ const (
 	commandOpen commandKind = 7
 	// commandTagged comes before the kind of a command that has a session and number.
 	commandTagged commandKind = 8
+	// commandDescribe and commandForget set and drop what is known of a member.
+	commandDescribe commandKind = 9
+	commandForget   commandKind = 10
+	// commandRaise raises the version of the formats in use.
+	commandRaise commandKind = 11
 )
 
 // command is one input of the state machine. Which fields count depends on the kind.
@@ -24,20 +29,25 @@ type command struct {
 	kind     commandKind
 	session  uint64        // the proposer's session; 0 if the command is never proposed again
 	seq, ack uint64        // its number in the session, and the lowest that its proposer still waits for
-	txn      *Txn          // txn
+	txn      *Txn          // txn; nil means that it consists of put
+	put      PutRequest    // txn
 	lease    int64         // grant, renew, revoke, expire
 	ttl      time.Duration // grant
 	renewals uint64        // expire: what the lease's counter must be
 	term     uint64        // expire: the proposer's Raft term, which must be the entry's
 	revision int64         // compact
 	cluster  uint64        // open
+	about    *attributes   // describe
+	name     string        // forget
+	version  uint64        // raise
 }
 
 // result is what the state machine answers to a command.
 type result struct {
 	err      error // one of the sentinels; nothing was changed then
 	key      string
-	revision int64 // the store's after the command, or what goes with err
-	txn      *TxnResult
+	revision int64      // the store's after the command, or what goes with err
+	txn      *TxnResult // of a transaction, unless it is in put
+	put      PutResult
 	ttl      time.Duration
 }

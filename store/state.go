@@ -77,10 +77,12 @@ type view struct {
 	revision  int64
 	compacted int64
 	cluster   uint64
-	applied   uint64 // commands
-	hash      uint64 // over all commands
-	bytes     int64  // keys, values and overhead of all versions
-	keys      int64  // that exist
+	applied   uint64       // commands
+	hash      uint64       // over all commands
+	bytes     int64        // keys, values and overhead of all versions
+	keys      int64        // that exist
+	version   uint64       // of the formats in use
+	members   []attributes // by name; shared, and so never changed
 }
 
 // state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine
@@ -88,8 +90,11 @@ type view struct {
 type state struct {
 	view
 	sessions *btree.BTreeG[*session]
-	touched  []touch // versions by revision, for compaction
+	proposer *session // the one used last; nil means none
+	age      uint64   // how often the sessions have been shared
+	touched  []touch  // versions by revision, for compaction
 	events   []change
+	buffer   []watch.Event[Event] // of all changes in events
 	notes    []leaseNote
 	sub      int32
 	bugs     bugs
@@ -112,6 +117,7 @@ type touch struct {
 type change struct {
 	revision int64
 	events   []watch.Event[Event]
+	start    int // of events in the state's buffer, until drain
 }
 
 func newState() *state {
@@ -120,6 +126,7 @@ func newState() *state {
 		leases:   btree.NewG(degree, leaseLess),
 		attached: btree.NewG(degree, attachmentLess),
 		revision: firstRevision,
+		version:  1,
 	}}
 }
 
@@ -148,8 +155,12 @@ func (st *state) snapshot() *view {
 
 // drain returns what has changed since the last call.
 func (st *state) drain() ([]change, []leaseNote) {
-	changes, notes := st.events, st.notes
-	st.events, st.notes = nil, nil
+	changes, notes, end := st.events, st.notes, len(st.buffer)
+	for i := len(changes) - 1; i >= 0; i-- {
+		start := changes[i].start
+		changes[i].events, end = st.buffer[start:end:end], start
+	}
+	st.events, st.notes, st.buffer = nil, nil, nil
 	return changes, notes
 }
 
@@ -172,6 +183,9 @@ func (st *state) apply(cmd *command, term uint64) result {
 func (st *state) dispatch(cmd *command, term uint64) result {
 	switch cmd.kind {
 	case commandTxn:
+		if cmd.txn == nil {
+			return st.applyPut(&cmd.put)
+		}
 		return st.applyTxn(cmd.txn)
 	case commandGrant:
 		if cmd.lease <= 0 || cmd.ttl <= 0 || cmd.ttl > MaxLeaseTTL {
@@ -204,6 +218,13 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 		if st.cluster == 0 {
 			st.cluster = cmd.cluster
 		}
+		return result{}
+	case commandDescribe:
+		return st.describe(*cmd.about)
+	case commandForget:
+		return st.forget(cmd.name)
+	case commandRaise:
+		st.version = max(st.version, cmd.version)
 		return result{}
 	default:
 		return result{err: ErrVersion}
@@ -246,12 +267,11 @@ func (st *state) mixEffect() {
 // begin and commit bracket the changes of one revision.
 func (st *state) begin() {
 	st.sub = 0
-	st.events = append(st.events, change{revision: st.revision + 1})
+	st.events = append(st.events, change{revision: st.revision + 1, start: len(st.buffer)})
 }
 
 func (st *state) commit() {
-	last := &st.events[len(st.events)-1]
-	if len(last.events) == 0 {
+	if st.sub == 0 {
 		st.events = st.events[:len(st.events)-1]
 		return
 	}
@@ -277,6 +297,8 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		if last := it.versions[len(it.versions)-1]; !last.tombstone() {
 			prev = last
 			next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
+		} else if st.bugs.keepsCreate {
+			next.CreateRevision = it.versions[0].ModRevision
 		}
 	} else {
 		name, next.Key = string(key), bytes.Clone(key)
@@ -285,7 +307,7 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		st.keys++
 	}
 	if prev == nil || prev.Lease != lease {
-		if prev != nil {
+		if prev != nil && !st.bugs.attachesBoth {
 			st.detach(prev.Lease, name)
 		}
 		st.attach(lease, name)
@@ -326,8 +348,7 @@ func (st *state) record(it *item, key string, next *version, event Event, prev *
 	if prev != nil {
 		event.PrevKV = &prev.KV
 	}
-	last := &st.events[len(st.events)-1]
-	last.events = append(last.events, watch.Event[Event]{Key: key, Value: event, Size: int(size)})
+	st.buffer = append(st.buffer, watch.Event[Event]{Key: key, Value: event, Size: int(size)})
 }
 
 func versionSize(v *version) int64 { return int64(len(v.Key)+len(v.Value)) + versionOverhead }
@@ -389,7 +410,7 @@ func (st *state) trim(key string, revision int64) {
 	if keep < 0 {
 		return
 	}
-	if v := it.versions[keep]; v.tombstone() && v.ModRevision < revision {
+	if v := it.versions[keep]; (v.tombstone() || st.bugs.overTrim) && v.ModRevision < revision {
 		keep++
 	}
 	if keep == 0 {
