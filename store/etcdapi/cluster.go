@@ -2,8 +2,6 @@ package etcdapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/url"
@@ -46,27 +44,21 @@ func (m *members) find(id uint64) *clusterMember {
 	return nil
 }
 
-// memberID returns the number of the member of a name: etcd's API knows members by numbers, and this one must be the
-// same whoever is asked.
-func memberID(name string) uint64 {
-	sum := sha256.Sum256([]byte("keelson member " + name))
-	return max(1, binary.BigEndian.Uint64(sum[:]))
-}
-
 // members returns who is in the cluster as far as this member knows.
 func (s *Server) members(st *store.Status) members {
-	m := members{self: clusterMember{id: s.memberID, name: s.cfg.Name, clientURLs: s.cfg.ClientURLs}}
-	if len(st.Members) == 0 {
-		m.all = []clusterMember{m.self}
-		m.leader = m.self.id
-		return m
-	}
-	m.self = clusterMember{id: s.memberID, name: st.Name, learner: true} // of one that was not added yet
+	m := members{self: clusterMember{id: s.memberID, name: st.Name, learner: true}} // of one that was not added yet
 	for i := range st.Members {
 		of := &st.Members[i]
-		one := clusterMember{id: memberID(of.Name), name: of.Name, addr: of.Addr, learner: !of.Voter, diverged: of.Diverged}
-		if of.Name == st.Name {
-			one.clientURLs = s.cfg.ClientURLs
+		one := clusterMember{
+			id: of.ID, name: of.Name, addr: of.Addr, clientURLs: of.ClientURLs, learner: !of.Voter, diverged: of.Diverged,
+		}
+		if one.id == s.memberID {
+			if one.name == "" {
+				one.name = s.cfg.Name
+			}
+			if len(one.clientURLs) == 0 {
+				one.clientURLs = s.cfg.ClientURLs
+			}
 			m.self = one
 		}
 		if of.Leader {
@@ -149,7 +141,7 @@ func (s *clusterServer) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (
 	if err != nil {
 		return nil, err
 	}
-	added := clusterMember{id: memberID(peer.Name), name: peer.Name, addr: peer.Addr, learner: true}
+	added := clusterMember{id: store.MemberID(peer.Name), name: peer.Name, addr: peer.Addr, learner: true}
 	if one := m.find(added.id); one != nil {
 		added = *one
 	} else {

@@ -94,11 +94,7 @@ func New(s *store.Store, cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	name := s.Name()
-	if name == "" {
-		name = cfg.Name
-	}
-	return &Server{store: s, cfg: cfg, memberID: memberID(name), closed: make(chan struct{})}
+	return &Server{store: s, cfg: cfg, memberID: store.MemberID(s.Name()), closed: make(chan struct{})}
 }
 
 // Register adds the services to a gRPC server that does not serve yet.
