@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -90,6 +91,7 @@ type peers struct {
 	members func() []Peer // who may connect, and where they are
 	handle  handler
 
+	open    atomic.Bool   // the member can answer
 	raft    chan net.Conn // accepted for Raft
 	closed  chan struct{}
 	loops   *sync.WaitGroup
@@ -142,6 +144,10 @@ func (p *peers) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
+			continue
+		}
+		if !p.open.Load() { // the others try again, and wait for nothing here while files are read
+			_ = conn.Close()
 			continue
 		}
 		select {

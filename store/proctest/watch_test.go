@@ -1,0 +1,116 @@
+//go:build unix
+
+package proctest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// follower watches everything, at one member until that fails, and then at the next, from where it was.
+type follower struct {
+	c       *cluster
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	arrived chan struct{} // closed when last rises
+	last    int64         // the revision of the newest event
+	moves   int
+	events  map[int64]string
+	wrong   []string
+}
+
+func follow(c *cluster, members ...string) *follower {
+	ctx, cancel := context.WithCancel(c.t.Context())
+	f := &follower{c: c, stop: cancel, last: 1, events: map[int64]string{}, arrived: make(chan struct{})}
+	f.running.Go(func() {
+		for at := 0; ctx.Err() == nil; at++ {
+			if f.watch(ctx, members[at%len(members)]) > 0 {
+				f.moves++
+			}
+		}
+	})
+	return f
+}
+
+// watch follows one member, and returns how many events that had when it fails.
+func (f *follower) watch(ctx context.Context, member string) (events int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := pb.NewWatchClient(f.c.node(member).conn).Watch(ctx)
+	if err != nil {
+		return 0
+	}
+	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+		Key: []byte{0}, RangeEnd: []byte{0}, StartRevision: f.last + 1,
+	}}})
+	if err != nil {
+		return 0
+	}
+	for {
+		res, err := stream.Recv()
+		if err != nil {
+			return events
+		}
+		if res.Canceled {
+			f.fails("the watch at %s was cancelled: %s, compacted at %d", member, res.CancelReason, res.CompactRevision)
+			return events
+		}
+		for _, e := range res.Events {
+			events++
+			f.take(member, e.Kv)
+		}
+	}
+}
+
+// take takes an event: each of the load's writes has a revision of its own.
+func (f *follower) take(member string, kv *mvccpb.KeyValue) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if kv.ModRevision != f.last+1 {
+		f.wrong = append(f.wrong, fmt.Sprintf("revision %d came from %s after %d", kv.ModRevision, member, f.last))
+	}
+	f.last = kv.ModRevision
+	f.events[kv.ModRevision] = string(kv.Key) + "=" + string(kv.Value)
+	close(f.arrived)
+	f.arrived = make(chan struct{})
+}
+
+func (f *follower) fails(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
+}
+
+// finish waits until all there is has been seen, and compares it with the contents.
+func (f *follower) finish(revision int64, contents map[string]*mvccpb.KeyValue, minMoves int) {
+	t := f.c.t
+	t.Helper()
+	for {
+		f.mu.Lock()
+		last, arrived := f.last, f.arrived
+		f.mu.Unlock()
+		if last >= revision {
+			break
+		}
+		select {
+		case <-arrived:
+		case <-t.Context().Done():
+			require.Fail(t, "the watch did not get there")
+		}
+	}
+	f.stop()
+	f.running.Wait()
+	require.Empty(t, f.wrong)
+	require.EqualValues(t, revision-1, len(f.events))
+	for key, kv := range contents {
+		require.Equal(t, key+"="+string(kv.Value), f.events[kv.ModRevision])
+	}
+	require.GreaterOrEqual(t, f.moves, minMoves, "the watch went from member to member")
+}
