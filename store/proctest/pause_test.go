@@ -37,7 +37,9 @@ func TestPause(t *testing.T) {
 		const key = "while the leader was paused"
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		c.until(other, "another leads", func(st store.Status) bool { return st.LeaderName != "" && st.LeaderName != leader && st.Term > before.Term })
+		c.until(other, "another leads", func(st store.Status) bool {
+			return st.LeaderName != "" && st.LeaderName != leader && st.Term > before.Term
+		})
 		value := names[round]
 		_, err := pb.NewKVClient(c.node(other).conn).Put(ctx, &pb.PutRequest{Key: []byte(key), Value: []byte(value)})
 		require.NoError(t, err)
