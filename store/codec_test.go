@@ -136,10 +136,10 @@ func FuzzDecodeSnapshot(f *testing.F) {
 }
 
 func FuzzCheckBolt(f *testing.F) {
-	s, err := openLogStore(f.TempDir(), func(error) {})
+	s, err := openBoltLog(f.TempDir(), nil)
 	require.NoError(f, err)
 	require.NoError(f, s.SetUint64([]byte("term"), 3))
-	require.NoError(f, s.close())
+	require.NoError(f, s.Close())
 	good, err := os.ReadFile(filepath.Clean(s.path))
 	require.NoError(f, err)
 	require.NoError(f, checkBolt(bytes.NewReader(good), int64(len(good))))

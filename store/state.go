@@ -287,6 +287,8 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		if last := it.versions[len(it.versions)-1]; !last.tombstone() {
 			prev = last
 			next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
+		} else if st.bugs.keepsCreate {
+			next.CreateRevision = it.versions[0].ModRevision
 		}
 	} else {
 		name, next.Key = string(key), bytes.Clone(key)
@@ -295,7 +297,7 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		st.keys++
 	}
 	if prev == nil || prev.Lease != lease {
-		if prev != nil {
+		if prev != nil && !st.bugs.attachesBoth {
 			st.detach(prev.Lease, name)
 		}
 		st.attach(lease, name)
@@ -399,7 +401,7 @@ func (st *state) trim(key string, revision int64) {
 	if keep < 0 {
 		return
 	}
-	if v := it.versions[keep]; v.tombstone() && v.ModRevision < revision {
+	if v := it.versions[keep]; (v.tombstone() || st.bugs.overTrim) && v.ModRevision < revision {
 		keep++
 	}
 	if keep == 0 {

@@ -107,7 +107,11 @@ func (s *Store) Range(ctx context.Context, req RangeRequest) (RangeResult, error
 		err.Op, err.Key = "range", string(req.Key)
 		return RangeResult{}, err
 	}
-	return v.rangeAt(&req), nil
+	res := v.rangeAt(&req)
+	if s.cfg.bugs.countsLimit && req.Limit > 0 {
+		res.Count = min(res.Count, req.Limit)
+	}
+	return res, nil
 }
 
 // Get reads the newest version of one key.
@@ -391,7 +395,7 @@ func (s *Store) install(st *state) error {
 // catchUp installs a later state of the same store by adding to the watch log what is missing, if it is known.
 func (s *Store) catchUp(st *state, changes []change) (done bool, err error) {
 	before := s.current.Load()
-	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 {
+	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 && !s.cfg.bugs.keepsWatchers {
 		return false, nil
 	}
 	log := s.events()
