@@ -25,7 +25,7 @@ func TestKill(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 9, names...)
-	watchers := []*follower{follow(c, "a", "b", "c"), follow(c, "c", "b", "a")}
+	watchers := []*follower{follow(c, turns("a", "b", "c")), follow(c, turns("c", "b", "a"))}
 	leaders, terms, leaderKilled, followerKilled, allKilled := map[string]bool{}, map[uint64]bool{}, 0, 0, 0
 	for cycle := range *cycles {
 		l.await(50)
@@ -37,7 +37,7 @@ func TestKill(t *testing.T) {
 		leaders[st.LeaderName], terms[st.Term] = true, true
 		var victims []string
 		switch choice := rnd.IntN(8); {
-		case cycle == 0 || choice < 3:
+		case cycle == 0 || choice < 2:
 			victims = []string{st.LeaderName}
 			leaderKilled++
 		case cycle == 1 || cycle != 2 && choice < 7:

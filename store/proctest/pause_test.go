@@ -21,7 +21,7 @@ func TestPause(t *testing.T) {
 	c := found(t, names...)
 	l := drive(c, 9, names...)
 	l.timeout = 2 * time.Second
-	w := follow(c, names...)
+	w := follow(c, turns(names...))
 	for round := range 2 {
 		l.await(100)
 		l.hot.Add(1)

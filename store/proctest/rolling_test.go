@@ -16,7 +16,7 @@ func TestRollingRestart(t *testing.T) {
 	c := found(t, names...)
 	l := drive(c, 9, names...)
 	l.strict = true
-	w := follow(c, names...)
+	w := follow(c, turns(names...))
 	led := 0
 	for i, name := range names {
 		l.await(100)

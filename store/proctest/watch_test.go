@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -23,20 +24,27 @@ type follower struct {
 	last    int64         // the revision of the newest event
 	moves   int
 	events  map[int64]string
+	times   map[string]int64 // when a key and value came
 	wrong   []string
 }
 
-func follow(c *cluster, members ...string) *follower {
+// follow follows the members that which returns for rising numbers.
+func follow(c *cluster, which func(at int) string) *follower {
 	ctx, cancel := context.WithCancel(c.t.Context())
-	f := &follower{c: c, stop: cancel, last: 1, events: map[int64]string{}, arrived: make(chan struct{})}
+	f := &follower{c: c, stop: cancel, last: 1, events: map[int64]string{}, times: map[string]int64{}, arrived: make(chan struct{})}
 	f.running.Go(func() {
 		for at := 0; ctx.Err() == nil; at++ {
-			if f.watch(ctx, members[at%len(members)]) > 0 {
+			if f.watch(ctx, which(at)) > 0 {
 				f.moves++
 			}
 		}
 	})
 	return f
+}
+
+// turns goes from one to the next.
+func turns(names ...string) func(int) string {
+	return func(at int) string { return names[at%len(names)] }
 }
 
 // watch follows one member, and returns how many events that had when it fails.
@@ -77,7 +85,8 @@ func (f *follower) take(member string, kv *mvccpb.KeyValue) {
 		f.wrong = append(f.wrong, fmt.Sprintf("revision %d came from %s after %d", kv.ModRevision, member, f.last))
 	}
 	f.last = kv.ModRevision
-	f.events[kv.ModRevision] = string(kv.Key) + "=" + string(kv.Value)
+	text := string(kv.Key) + "=" + string(kv.Value)
+	f.events[kv.ModRevision], f.times[text] = text, time.Now().UnixNano()
 	close(f.arrived)
 	f.arrived = make(chan struct{})
 }
@@ -88,23 +97,31 @@ func (f *follower) fails(format string, args ...any) {
 	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
 }
 
-// finish waits until all there is has been seen, and compares it with the contents.
-func (f *follower) finish(revision int64, contents map[string]*mvccpb.KeyValue, minMoves int) {
-	t := f.c.t
-	t.Helper()
+// reach waits until all there is up to a revision has been seen.
+func (f *follower) reach(revision int64) {
+	f.c.t.Helper()
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
 	for {
 		f.mu.Lock()
 		last, arrived := f.last, f.arrived
 		f.mu.Unlock()
 		if last >= revision {
-			break
+			return
 		}
 		select {
 		case <-arrived:
-		case <-t.Context().Done():
-			require.Fail(t, "the watch did not get there")
+		case <-late.C:
+			require.Fail(f.c.t, "the watch did not get there", "revision %d of %d", last, revision)
 		}
 	}
+}
+
+// finish ends the watch at a revision and compares what it saw with the contents.
+func (f *follower) finish(revision int64, contents map[string]*mvccpb.KeyValue, minMoves int) {
+	t := f.c.t
+	t.Helper()
+	f.reach(revision)
 	f.stop()
 	f.running.Wait()
 	require.Empty(t, f.wrong)
