@@ -19,8 +19,12 @@ type machine struct {
 	onFail func(error)
 	failed atomic.Pointer[error]
 	index  atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
-	// applied, if set, is called when what commands did is visible, with those that have a session.
+	// applied, if set, is called when what commands did is visible, with the outcomes of those of session.
 	applied func([]outcome)
+	session uint64
+	// commands and encoded are the memory that every entry is decoded into.
+	commands []command
+	encoded  [][]byte
 	// restored, if set, is called when a snapshot took the state's place; it must not keep the state.
 	restored func(*state)
 
@@ -32,10 +36,10 @@ type machine struct {
 	rings [2]checkpointRing // the newest hashes, close together and further apart
 }
 
-// outcome is what became of a command that has a session.
+// outcome is what became of an entry's commands, which have a session and the numbers from first on.
 type outcome struct {
-	session, seq uint64
-	result       result
+	session, first uint64
+	results        []result
 }
 
 var (
@@ -95,20 +99,32 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	encoded, commands, err := m.understand(entry.Data)
-	if err != nil {
+	if err := m.understand(entry.Data); err != nil {
 		return nil, err
 	}
+	encoded, commands := m.encoded, m.commands
+	defer func() {
+		clear(encoded)
+		clear(commands)
+	}()
 	version := m.state.version
-	results := make([]result, len(commands))
+	// Of another member's commands nobody here wants to know the results.
+	wanted := len(commands) > 0 && (m.session == 0 || commands[0].session == 0 || commands[0].session == m.session)
+	var results []result
+	if wanted {
+		results = make([]result, len(commands))
+	}
 	for i := range commands {
 		m.state.mix(encoded[i])
-		results[i] = m.state.apply(&commands[i], entry.Term)
+		r := m.state.apply(&commands[i], entry.Term)
+		if wanted {
+			results[i] = r
+		}
 		m.state.mixEffect()
 		m.mark()
-		if c := &commands[i]; c.session != 0 && m.applied != nil {
-			*outcomes = append(*outcomes, outcome{c.session, c.seq, results[i]})
-		}
+	}
+	if wanted && commands[0].session != 0 && m.applied != nil {
+		*outcomes = append(*outcomes, outcome{commands[0].session, commands[0].seq, results})
 	}
 	if m.versioned != nil && m.state.version != version {
 		m.versioned(m.state.version)
@@ -121,7 +137,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.state.sessions.Clone(), m.failure, m.distort()}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.failure, m.distort()}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.

@@ -169,7 +169,7 @@ func (t *tender) ask(ctx context.Context, m *member, s raft.Server, content []by
 		}
 		now.unready = unready != nil
 		if unready == nil && now.lag <= caughtUp && now.applied > 0 && !now.diverged && now.failure == "" {
-			err := m.enter(func() error { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout).Error() })
+			err := m.reconfigure(func() raft.IndexFuture { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout) })
 			if err != nil {
 				logger.Infof("member %q could not be made a voter yet: %v", s.ID, err)
 			}

@@ -88,33 +88,36 @@ func (s *Store) usable(kind commandKind) error {
 	return nil
 }
 
-// understand decodes an entry, all of it before any of it is applied. It returns no commands for an entry that is
-// refused.
-func (m *machine) understand(p []byte) (encoded [][]byte, commands []command, err error) {
-	supported := m.store.cfg.supported()
+// understand decodes an entry into the machine's memory, all of it before any of it is applied. An entry that is
+// refused has no commands.
+func (m *machine) understand(p []byte) error {
+	m.encoded, m.commands = m.encoded[:0], m.commands[:0]
 	if len(p) > 0 && uint64(p[0]) > m.state.version {
 		m.store.cfg.Logger.Sugar().Errorf("an entry of version %d was refused: the cluster uses version %d", p[0], m.state.version)
-		return nil, nil, nil
+		return nil
 	}
+	supported := m.store.cfg.supported()
 	if len(p) > 0 && uint64(p[0]) > supported {
-		return nil, nil, tooNew("an entry uses", uint64(p[0]), supported)
+		return tooNew("an entry uses", uint64(p[0]), supported)
 	}
-	if encoded, err = decodeEntry(p); err != nil {
-		return nil, nil, err
+	encoded, err := decodeEntryInto(m.encoded, p)
+	if err != nil {
+		return err
 	}
-	commands = make([]command, len(encoded))
+	m.encoded, m.commands = encoded, slices.Grow(m.commands, len(encoded))[:len(encoded)]
 	for i, p := range encoded {
-		if commands[i], err = decodeCommand(p); err != nil {
-			return nil, nil, err
+		c := &m.commands[i]
+		if err := c.decodeInto(p); err != nil {
+			return err
 		}
-		if since := commands[i].kind.since(); since > supported {
-			return nil, nil, tooNew("a command uses", since, supported)
+		if since := c.kind.since(); since > supported {
+			return tooNew("a command uses", since, supported)
 		}
-		if c := &commands[i]; c.kind == commandRaise && c.version > supported {
-			return nil, nil, tooNew("from here on the cluster uses", c.version, supported)
+		if c.kind == commandRaise && c.version > supported {
+			return tooNew("from here on the cluster uses", c.version, supported)
 		}
 	}
-	return encoded, commands, nil
+	return nil
 }
 
 // keepVersion writes the version in use where openVersion finds it.
@@ -141,12 +144,8 @@ func (d *durable) openVersion() error {
 // raise is the leader's part: it has the version raised when all members, those without a vote too, were heard just
 // now and support a higher one.
 func (m *member) raise(now time.Time) {
-	if p := m.raising; p != nil {
-		select {
-		case <-p.done:
-		default:
-			return
-		}
+	if !m.raising.over() {
+		return
 	}
 	v := m.store.current.Load()
 	target := m.store.willing()
