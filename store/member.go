@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, m); err != nil {
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
 		close(m.done) // no loop runs
 		return nil, err
 	}
@@ -119,6 +120,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		close(m.done)
 		return nil, err
 	}
+	m.peers.open.Store(true)
 	changes := make(chan raft.Observation, 16)
 	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -129,6 +131,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	m.loops.Go(m.spread)
 	m.loops.Go(m.learn)
 	m.loops.Go(func() { m.tender.run(m) })
+	m.loops.Go(m.announce)
 	if servers := m.configuration().Servers; len(servers) == 1 && servers[0].ID == m.self {
 		if err := m.leadAlone(ctx); err != nil {
 			return nil, err
@@ -162,15 +165,23 @@ func (m *member) configuration() raft.Configuration {
 	return r.GetConfiguration().Configuration()
 }
 
-// known returns the members, or those that the Config has while this one has not been told.
+// known returns the members. While this one is not among them, because it has not been told yet, or has of a past in
+// which it was not there, those of the Config are too.
 func (m *member) known() []Peer {
-	servers := m.configuration().Servers
-	if len(servers) == 0 {
-		return m.founders
+	var known []Peer
+	for _, s := range m.configuration().Servers {
+		known = append(known, Peer{Name: string(s.ID), Addr: string(s.Address)})
 	}
-	known := make([]Peer, len(servers))
-	for i, s := range servers {
-		known[i] = Peer{Name: string(s.ID), Addr: string(s.Address)}
+	has := func(name string) bool {
+		return slices.ContainsFunc(known, func(p Peer) bool { return p.Name == name })
+	}
+	if has(string(m.self)) {
+		return known
+	}
+	for _, p := range m.founders {
+		if !has(p.Name) {
+			known = append(known, p)
+		}
 	}
 	return known
 }

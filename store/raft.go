@@ -116,14 +116,20 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 		return err
 	}
 	newest := uint64(0)
+	var snapshot *raft.SnapshotMeta
 	if len(list) > 0 {
-		newest = list[0].Index
+		snapshot, newest = list[0], list[0].Index
 	}
 	if err := d.logs.verify(newest); err != nil {
 		return err
 	}
 	if err := d.bootstrap(newest, founders); err != nil {
 		return err
+	}
+	if self != loneID {
+		if err := d.identify(raft.Server{Suffrage: raft.Voter, ID: self, Address: transport.LocalAddr()}, snapshot); err != nil {
+			return err
+		}
 	}
 	if cfg.Dir != "" {
 		syncDir(cfg.Dir)
