@@ -104,10 +104,11 @@ type peers struct {
 	loops   *sync.WaitGroup
 	greeted chan struct{} // slots for handshakes
 
-	mu    sync.Mutex
-	ended bool
-	conns map[net.Conn]struct{}
-	links map[string]*link
+	mu     sync.Mutex
+	ended  bool
+	warned time.Time // when a connection was last said to be refused
+	conns  map[net.Conn]struct{}
+	links  map[string]*link
 }
 
 func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, cluster func() uint64, handle handler) (*peers, error) {
@@ -198,7 +199,7 @@ func (p *peers) serve(raw net.Conn) {
 	<-p.greeted
 	if err != nil {
 		p.disown(raw)
-		p.logger.Infow("a connection was refused", "from", raw.RemoteAddr(), "error", err)
+		p.refused(raw.RemoteAddr(), err)
 		return
 	}
 	if kind == helloRaft {
@@ -211,6 +212,29 @@ func (p *peers) serve(raw net.Conn) {
 	}
 	serveLink(conn, name, p)
 	p.disown(raw)
+}
+
+// warnPause is how long nothing is said of more refused connections: whoever was refused tries again at once.
+const warnPause = 10 * time.Second
+
+// refused tells of a connection that was not taken. One that was lost on the way is nothing to tell.
+func (p *peers) refused(from net.Addr, err error) {
+	var lost net.Error
+	if errors.Is(err, io.EOF) || errors.As(err, &lost) || errors.Is(err, net.ErrClosed) {
+		p.logger.Debugw("a connection was lost before it began", "from", from, "error", err)
+		return
+	}
+	p.mu.Lock()
+	loud := time.Since(p.warned) > warnPause
+	if loud {
+		p.warned = time.Now()
+	}
+	p.mu.Unlock()
+	if loud {
+		p.logger.Warnw("a connection was refused", "from", from, "error", err)
+	} else {
+		p.logger.Infow("a connection was refused", "from", from, "error", err)
+	}
 }
 
 func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, err error) {
