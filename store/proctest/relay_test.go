@@ -184,6 +184,7 @@ func ways(member string, names []string) (in, out [][2]string) {
 
 // TestSlow slows down the connections of a follower, and then of the leader.
 func TestSlow(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c"}
 	c, net := relayed(t, names...)
 	l := drive(c, 9, names...)
@@ -208,6 +209,7 @@ func TestSlow(t *testing.T) {
 
 // TestOneWay blocks one direction of a member's connections: what it says is not heard, or it hears nothing.
 func TestOneWay(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c"}
 	c, net := relayed(t, names...)
 	l := drive(c, 9, names...)
