@@ -91,7 +91,7 @@ func TestRotation(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 3, names...)
-	l.await(20)
+	l.await(100)
 	shown := func(name string) *big.Int {
 		cfg, err := c.node("a").cfg.tls()
 		require.NoError(t, err)
