@@ -44,6 +44,8 @@ var (
 	ErrFailed = errors.New("store failed")
 	// ErrCorrupt says that stored data or a snapshot is not what was written.
 	ErrCorrupt = errors.New("data is corrupt")
+	// ErrKey says that data can't be decrypted: a key is missing or is another one. A *KeyError with it names the key.
+	ErrKey = errors.New("encryption key missing or wrong")
 	// ErrVersion says that data was written by a newer release in a format this one does not know.
 	ErrVersion = errors.New("unknown format version")
 	// ErrLocked says that another process, or another Store, has the directory open.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -409,12 +410,20 @@ func (d *durable) stop() raft.Future {
 
 // syncDir makes the names in a directory durable, where the system can: the write that follows fails if the disk has
 // a problem.
-func syncDir(dir string) {
+func syncDir(dir string) { _ = syncDirectory(dir) }
+
+// syncDirectory is syncDir for who needs to know.
+func syncDirectory(dir string) error {
 	if runtime.GOOS == "windows" {
-		return
+		return nil
 	}
-	if f, err := os.Open(dir); err == nil {
-		_ = f.Sync()
-		_ = f.Close()
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
 	}
+	err = f.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil // a file system that has no such thing
+	}
+	return errors.Join(err, f.Close())
 }
