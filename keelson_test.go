@@ -205,6 +205,7 @@ func TestADayInVirtualTime(t *testing.T) {
 			{Name: "b", Runtime: runtimetest.New(runtimetest.Config{})},
 		}})
 		defer stop()
+		<-time.After(time.Minute) // both nodes have registered: a pod that comes before one of them goes to the other
 		_, err := client.Apply(t.Context(), cluster.Client(), cluster.Kinds(), []byte(`
 apiVersion: apps/v1
 kind: Deployment

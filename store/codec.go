@@ -91,6 +91,12 @@ func (c *command) encode(p []byte) []byte {
 		p = binary.AppendVarint(p, c.revision)
 	case commandOpen:
 		p = binary.AppendUvarint(p, c.cluster)
+	case commandDescribe:
+		p = c.about.encode(p)
+	case commandForget:
+		p = appendBytes(p, []byte(c.name))
+	case commandRaise:
+		p = binary.AppendUvarint(p, c.version)
 	}
 	return p
 }
@@ -118,6 +124,12 @@ func decodeCommand(p []byte) (command, error) {
 		c.revision = d.int()
 	case commandOpen:
 		c.cluster = d.uint()
+	case commandDescribe:
+		c.about = d.attributes()
+	case commandForget:
+		c.name = string(d.bytes())
+	case commandRaise:
+		c.version = d.uint()
 	default:
 		if d.err == nil {
 			return c, fmt.Errorf("%w: command of kind %d", ErrVersion, c.kind)

@@ -20,6 +20,9 @@ func sampleCommands() []command {
 		{kind: commandCompact, revision: 12345},
 		{kind: commandOpen, cluster: 1 << 63},
 		{kind: commandRevoke, lease: 7, session: 1 << 63, seq: 300, ack: 299},
+		{kind: commandDescribe, about: &attributes{name: "a", version: 3, urls: []string{"http://a", "http://b"}}},
+		{kind: commandForget, name: "b"},
+		{kind: commandRaise, version: 300},
 		{kind: commandTxn, txn: &Txn{}},
 		{kind: commandTxn, txn: &Txn{
 			Compares: []Compare{
@@ -133,10 +136,10 @@ func FuzzDecodeSnapshot(f *testing.F) {
 }
 
 func FuzzCheckBolt(f *testing.F) {
-	s, err := openLogStore(f.TempDir(), func(error) {})
+	s, err := openBoltLog(f.TempDir(), nil)
 	require.NoError(f, err)
 	require.NoError(f, s.SetUint64([]byte("term"), 3))
-	require.NoError(f, s.close())
+	require.NoError(f, s.Close())
 	good, err := os.ReadFile(filepath.Clean(s.path))
 	require.NoError(f, err)
 	require.NoError(f, checkBolt(bytes.NewReader(good), int64(len(good))))

@@ -17,6 +17,11 @@ const (
 	commandOpen commandKind = 7
 	// commandTagged comes before the kind of a command that has a session and number.
 	commandTagged commandKind = 8
+	// commandDescribe and commandForget set and drop what is known of a member.
+	commandDescribe commandKind = 9
+	commandForget   commandKind = 10
+	// commandRaise raises the version of the formats in use.
+	commandRaise commandKind = 11
 )
 
 // command is one input of the state machine. Which fields count depends on the kind.
@@ -31,6 +36,9 @@ type command struct {
 	term     uint64        // expire: the proposer's Raft term, which must be the entry's
 	revision int64         // compact
 	cluster  uint64        // open
+	about    *attributes   // describe
+	name     string        // forget
+	version  uint64        // raise
 }
 
 // result is what the state machine answers to a command.

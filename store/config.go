@@ -15,6 +15,9 @@ import (
 type Config struct {
 	// Dir is the directory that holds the store's files; it is made if it does not exist. Empty means memory only.
 	Dir string
+	// OpenLog opens, or makes, the log store in a directory that exists, Dir. It has to be the same one each time: another
+	// gives ErrLogStore. Nil means OpenBoltLog.
+	OpenLog func(dir string) (LogStore, error)
 	// Logger receives what an operator may want to know. Nil means none.
 	Logger *zap.Logger
 	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
@@ -53,20 +56,15 @@ type Config struct {
 	// issue those of the members. The connections are TLS 1.3 with certificates on both sides. Nil means no TLS:
 	// only for connections within one process or machine.
 	TLS *tls.Config
+	// ClientURLs are where clients reach what serves this store, such as package etcdapi: all members tell them, in
+	// Status. The store itself does not listen there.
+	ClientURLs []string
 	// MemoryDisk stands for Dir in tests.
 	MemoryDisk *MemoryDisk
 	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
 	SnapshotEntries uint64
 
 	bugs bugs
-}
-
-// bugs puts faults back that the store does not have, so that tests can show that they would notice.
-type bugs struct {
-	verifyLeader bool // reads trust Raft's VerifyLeader
-	noConfirm    bool // reads trust whoever thinks that it leads
-	repeats      bool // what is proposed twice is run twice
-	anyExpiry    bool // leases end for whoever says so
 }
 
 // RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
@@ -88,6 +86,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if err := c.validateMember(); err != nil {
+		return c, err
+	}
+	if err := c.validateClientURLs(); err != nil {
 		return c, err
 	}
 	if c.Logger == nil {

@@ -14,6 +14,7 @@ import (
 type disk interface {
 	raft.LogStore
 	raft.StableStore
+	raft.MonotonicLogStore
 	snapshots(logger *raftLogger) (raft.SnapshotStore, error)
 	verify(snapshot uint64) error
 	usage() (file, free int64)
@@ -51,11 +52,11 @@ type memoryLog struct {
 
 var (
 	_ disk               = (*memoryLog)(nil)
-	_ disk               = (*logStore)(nil)
 	_ raft.SnapshotStore = (*MemoryDisk)(nil)
 )
 
 func (l *memoryLog) snapshots(*raftLogger) (raft.SnapshotStore, error) { return l.disk, nil }
+func (l *memoryLog) IsMonotonic() bool                                 { return false }
 func (l *memoryLog) verify(uint64) error                               { return nil }
 func (l *memoryLog) usage() (int64, int64)                             { return 0, 0 }
 

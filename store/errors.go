@@ -50,6 +50,8 @@ var (
 	ErrVersion = errors.New("unknown format version")
 	// ErrLocked says that another process, or another Store, has the directory open.
 	ErrLocked = errors.New("directory is in use")
+	// ErrLogStore says that the directory belongs to another log store than the one that Config.OpenLog opens.
+	ErrLogStore = errors.New("directory belongs to another log store")
 	// ErrNotEmpty says that Config.Restore was given for a store that holds data.
 	ErrNotEmpty = errors.New("store is not empty")
 	// ErrMember says that a change of membership is not possible.

@@ -101,8 +101,16 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 		}
 		answers[i] = results
 	}
+	last := entries[len(entries)-1].Index
+	if bugs := &m.store.cfg.bugs; bugs.latePublish {
+		m.index.Store(last)
+		linger(true)
+	} else if bugs.earlyAck && m.applied != nil {
+		m.applied(outcomes)
+		linger(len(outcomes) > 0)
+	}
 	m.store.publish(m.state)
-	m.index.Store(entries[len(entries)-1].Index)
+	m.index.Store(last)
 	if m.applied != nil {
 		m.applied(outcomes)
 	}
@@ -142,7 +150,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.state.sessions.Clone(), m.failure}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sessions.Clone(), m.failure, m.distort()}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.
@@ -167,11 +175,15 @@ type machineSnapshot struct {
 	view     *view
 	sessions *btree.BTreeG[*session]
 	failure  func() error
+	distort  func(*machineSnapshot) // a fault that tests put back; nil means none
 }
 
 // Persist implements raft.FSMSnapshot.
 func (s *machineSnapshot) Persist(sink raft.SnapshotSink) error {
 	err := s.failure()
+	if s.distort != nil {
+		s.distort(s)
+	}
 	if err == nil {
 		err = s.view.encodeWith(sink, s.sessions)
 	}

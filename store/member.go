@@ -44,6 +44,8 @@ type member struct {
 	rounds   rounds
 	tender   *tender
 
+	describing, forgetting *proposal // the tender's
+
 	waiting struct {
 		sync.Mutex
 		number uint64
@@ -202,11 +204,17 @@ func (m *member) watchLeader(changes <-chan raft.Observation) {
 // their full time, since nobody could keep them alive while nobody led.
 func (m *member) begin() {
 	term := m.raft.CurrentTerm()
+	if m.store.cfg.bugs.earlyReign {
+		m.reign.Store(term)
+		linger(true)
+	}
 	for m.raft.State() == raft.Leader && m.failure() == nil {
 		open := command{kind: commandOpen, cluster: newClusterID()}
 		if err := m.apply(encodeEntry([][]byte{open.encode(nil)})); err == nil {
 			if m.raft.CurrentTerm() == term {
-				m.store.clerk.reset(m.store.current.Load().leases)
+				if !m.store.cfg.bugs.noFullTime {
+					m.store.clerk.reset(m.store.current.Load().leases)
+				}
 				m.reign.Store(term)
 				m.turn.fire()
 			}

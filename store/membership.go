@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -44,6 +43,12 @@ type MemberStatus struct {
 	Peer
 	// Voter says that the member counts for majorities; one that is joining does not yet. Leader says that it leads.
 	Voter, Leader bool
+	// ID is MemberID of its name.
+	ID uint64
+	// Version is the newest version of the formats that it can be with, ClientURLs are where it serves clients; 0 and
+	// none until it has opened for the first time and told.
+	Version    int
+	ClientURLs []string
 	// Known says that the rest was heard from the member within the last seconds; only the leader hears it.
 	Known bool
 	// Applied is the number of commands the member has run, Lag how many the leader then had run more.
@@ -188,7 +193,9 @@ func (m *member) changeHere(kind byte, p Peer) error {
 			}
 			return ErrNotLeader
 		}
-		return m.enter(func() error { return m.raft.RemoveServer(id, 0, memberTimeout).Error() })
+		err := m.enter(func() error { return m.raft.RemoveServer(id, 0, memberTimeout).Error() })
+		m.tender.nudge()
+		return err
 	case memberTransfer:
 		switch {
 		case p.Name == "":
@@ -280,96 +287,6 @@ func (m *member) admits(applied uint64, entry []byte) bool {
 	return err == nil
 }
 
-// tender looks after the members while this one leads: it makes voters of those that have caught up, and compares
-// hashes.
-type tender struct {
-	wake chan struct{}
-
-	mu   sync.Mutex
-	seen map[string]heard
-}
-
-type heard struct {
-	at           time.Time
-	applied, lag uint64
-	diverged     bool
-}
-
-func newTender() *tender { return &tender{wake: make(chan struct{}, 1), seen: map[string]heard{}} }
-
-func (t *tender) nudge() {
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (t *tender) run(m *member) {
-	for {
-		delay := tendIdle
-		if m.term() != 0 && t.round(m) {
-			delay = tendJoining
-		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-t.wake:
-		case <-m.background.Done():
-			timer.Stop()
-			return
-		}
-		timer.Stop()
-	}
-}
-
-// round asks every member once. It reports whether one is joining.
-func (t *tender) round(m *member) (joining bool) {
-	ctx, cancel := context.WithTimeout(m.background, tendIdle)
-	defer cancel()
-	var asking sync.WaitGroup
-	for _, s := range m.configuration().Servers {
-		if s.ID == m.self {
-			continue
-		}
-		joining = joining || s.Suffrage != raft.Voter
-		asking.Go(func() { t.ask(ctx, m, s) })
-	}
-	asking.Wait()
-	return joining
-}
-
-func (t *tender) ask(ctx context.Context, m *member, s raft.Server) {
-	applied := m.store.current.Load().applied
-	answer, err := m.peers.to(string(s.ID)).call(ctx, callTell, nil)
-	if err != nil || len(answer) != 24 {
-		return
-	}
-	now := heard{at: time.Now(), applied: binary.BigEndian.Uint64(answer)}
-	if now.applied < applied {
-		now.lag = applied - now.applied
-	}
-	at, hash := binary.BigEndian.Uint64(answer[8:]), binary.BigEndian.Uint64(answer[16:])
-	t.mu.Lock()
-	before := t.seen[string(s.ID)]
-	t.mu.Unlock()
-	now.diverged = before.diverged
-	if mine, found := m.machine.hashAt(at); found && mine != hash {
-		now.diverged = true
-	}
-	t.mu.Lock()
-	t.seen[string(s.ID)] = now
-	t.mu.Unlock()
-	if now.diverged && !before.diverged {
-		m.store.cfg.Logger.Sugar().Errorf("member %q has other data than the leader %q: their hashes after %d commands differ", s.ID, m.self, at)
-	}
-	if s.Suffrage != raft.Voter && now.lag <= caughtUp && now.applied > 0 && !now.diverged {
-		err := m.enter(func() error { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout).Error() })
-		if err != nil {
-			m.store.cfg.Logger.Sugar().Infof("member %q could not be made a voter yet: %v", s.ID, err)
-		}
-	}
-}
-
 // status implements engine.
 func (m *member) status(status *Status) {
 	m.durable.status(status)
@@ -378,11 +295,14 @@ func (m *member) status(status *Status) {
 	_, leader := m.raft.LeaderWithID()
 	status.LeaderName = string(leader)
 	leads := m.term() != 0
+	v := m.store.current.Load()
 	for _, s := range m.configuration().Servers {
 		member := MemberStatus{
 			Peer:  Peer{string(s.ID), string(s.Address)},
-			Voter: s.Suffrage == raft.Voter, Leader: s.ID == leader,
+			Voter: s.Suffrage == raft.Voter, Leader: s.ID == leader, ID: MemberID(string(s.ID)),
 		}
+		about, _ := v.about(string(s.ID))
+		member.Version, member.ClientURLs = int(about.version), slices.Clone(about.urls)
 		if leads && s.ID == m.self {
 			member.Known, member.Applied = true, status.Applied
 		} else if leads {

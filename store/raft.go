@@ -96,7 +96,7 @@ func openDisk(s *Store) (*durable, error) {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	logs, err := openLogStore(s.cfg.Dir, d.fail)
+	logs, err := openLog(s.cfg.Dir, s.cfg.OpenLog, d.fail)
 	if err != nil {
 		return nil, err
 	}

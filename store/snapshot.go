@@ -24,10 +24,11 @@ import (
 //	  mod revision, sub, version (0 for a tombstone, which ends it), create revision, lease, value
 //
 // Version 2 goes on with the number of sessions, then per session, by id: id, low, used, number of what is done, and
-// that. It is written only if there are sessions.
+// that. Version 3 goes on with the version of the formats in use, and the number of members that are known, then per
+// member, by name: name, the version it can be with, number of client URLs, and those.
 const (
 	snapshotMagic   = "keelsnap"
-	snapshotVersion = 2
+	snapshotVersion = 3
 	// maxSnapshotField bounds one key or value in a snapshot.
 	maxSnapshotField = 1 << 30
 )
@@ -53,17 +54,17 @@ func (w *snapshotWriter) bytes(p []byte) {
 	w.write(p)
 }
 
-// encode writes the view as a snapshot without sessions.
-func (v *view) encode(out io.Writer) error { return v.encodeWith(out, newSessions()) }
+// encode writes the view as a snapshot of what is stored: without sessions and members.
+func (v *view) encode(out io.Writer) error {
+	bare := *v
+	bare.members = nil
+	return bare.encodeWith(out, newSessions())
+}
 
 func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error {
-	format := byte(1)
-	if sessions.Len() > 0 {
-		format = 2
-	}
 	w := &snapshotWriter{w: bufio.NewWriterSize(out, 64<<10), sum: crc32.New(castagnoli)}
 	w.write([]byte(snapshotMagic))
-	w.write([]byte{format})
+	w.write([]byte{snapshotVersion})
 	w.int(v.revision)
 	w.int(v.compacted)
 	w.uint(v.cluster)
@@ -93,18 +94,21 @@ func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error
 		}
 		return w.err == nil
 	})
-	if format == 2 {
-		w.int(int64(sessions.Len()))
-		sessions.Ascend(func(s *session) bool {
-			w.uint(s.id)
-			w.uint(s.low)
-			w.uint(s.used)
-			w.int(int64(len(s.done)))
-			for _, seq := range s.done {
-				w.uint(seq)
-			}
-			return w.err == nil
-		})
+	w.int(int64(sessions.Len()))
+	sessions.Ascend(func(s *session) bool {
+		w.uint(s.id)
+		w.uint(s.low)
+		w.uint(s.used)
+		w.int(int64(len(s.done)))
+		for _, seq := range s.done {
+			w.uint(seq)
+		}
+		return w.err == nil
+	})
+	w.uint(v.version)
+	w.int(int64(len(v.members)))
+	for i := range v.members {
+		w.write(v.members[i].encode(nil))
 	}
 	sum := w.sum.Sum32()
 	w.write(binary.BigEndian.AppendUint32(nil, sum))
@@ -218,8 +222,12 @@ func decodeSnapshot(in io.Reader) (*state, error) {
 	}
 	r.leases(st)
 	r.items(st)
-	if format == 2 {
+	if format >= 2 {
 		r.sessions(st)
+	}
+	if format >= 3 {
+		st.version = r.uint()
+		r.members(st)
 	}
 	want := r.sum.Sum32()
 	var sum [4]byte
@@ -275,6 +283,21 @@ func (r *snapshotReader) sessions(st *state) {
 		if r.err == nil {
 			st.sessions.ReplaceOrInsert(s)
 		}
+	}
+}
+
+func (r *snapshotReader) members(st *state) {
+	last := ""
+	for n := r.int(); n > 0 && r.err == nil; n-- {
+		a := attributes{name: string(r.bytes()), version: r.uint()}
+		for i := r.int(); i > 0 && r.err == nil; i-- {
+			a.urls = append(a.urls, string(r.bytes()))
+		}
+		if r.err == nil && a.name <= last && len(st.members) > 0 {
+			r.fail(fmt.Errorf("%w: snapshot has member %q after %q", ErrCorrupt, a.name, last))
+		}
+		last = a.name
+		st.members = append(st.members, a)
 	}
 }
 
@@ -340,7 +363,7 @@ func restore(in io.Reader) (*state, error) {
 		return true
 	})
 	slices.SortStableFunc(st.touched, func(a, b touch) int { return int(min(1, max(-1, a.revision-b.revision))) })
-	st.items, st.sessions = newest, newSessions()
+	st.items, st.sessions, st.members = newest, newSessions(), nil
 	st.revision += RestoreBump
 	st.compacted = st.revision
 	st.cluster = newClusterID()

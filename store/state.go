@@ -77,10 +77,12 @@ type view struct {
 	revision  int64
 	compacted int64
 	cluster   uint64
-	applied   uint64 // commands
-	hash      uint64 // over all commands
-	bytes     int64  // keys, values and overhead of all versions
-	keys      int64  // that exist
+	applied   uint64       // commands
+	hash      uint64       // over all commands
+	bytes     int64        // keys, values and overhead of all versions
+	keys      int64        // that exist
+	version   uint64       // of the formats in use
+	members   []attributes // by name; shared, and so never changed
 }
 
 // state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine
@@ -120,6 +122,7 @@ func newState() *state {
 		leases:   btree.NewG(degree, leaseLess),
 		attached: btree.NewG(degree, attachmentLess),
 		revision: firstRevision,
+		version:  1,
 	}}
 }
 
@@ -205,6 +208,13 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 			st.cluster = cmd.cluster
 		}
 		return result{}
+	case commandDescribe:
+		return st.describe(*cmd.about)
+	case commandForget:
+		return st.forget(cmd.name)
+	case commandRaise:
+		st.version = max(st.version, cmd.version)
+		return result{}
 	default:
 		return result{err: ErrVersion}
 	}
@@ -277,6 +287,8 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		if last := it.versions[len(it.versions)-1]; !last.tombstone() {
 			prev = last
 			next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
+		} else if st.bugs.keepsCreate {
+			next.CreateRevision = it.versions[0].ModRevision
 		}
 	} else {
 		name, next.Key = string(key), bytes.Clone(key)
@@ -285,7 +297,7 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		st.keys++
 	}
 	if prev == nil || prev.Lease != lease {
-		if prev != nil {
+		if prev != nil && !st.bugs.attachesBoth {
 			st.detach(prev.Lease, name)
 		}
 		st.attach(lease, name)
@@ -389,7 +401,7 @@ func (st *state) trim(key string, revision int64) {
 	if keep < 0 {
 		return
 	}
-	if v := it.versions[keep]; v.tombstone() && v.ModRevision < revision {
+	if v := it.versions[keep]; (v.tombstone() || st.bugs.overTrim) && v.ModRevision < revision {
 		keep++
 	}
 	if keep == 0 {

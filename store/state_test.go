@@ -113,7 +113,7 @@ func TestFailedDiskIsFinal(t *testing.T) {
 	_, err = s.Put(t.Context(), PutRequest{Key: []byte("a")})
 	require.NoError(t, err)
 	broken := errors.New("input/output error")
-	s.engine.(*durable).logs.(*logStore).fail(broken)
+	s.engine.(*durable).logs.(*checkedLog).fail(broken)
 	_, err = s.Put(t.Context(), PutRequest{Key: []byte("b")})
 	require.ErrorIs(t, err, ErrFailed)
 	require.ErrorIs(t, err, broken)
@@ -131,7 +131,7 @@ func TestFailedDiskIsFinal(t *testing.T) {
 // TestLogStoreFailsOnce shows what Raft gets to see of a store that has failed.
 func TestLogStoreFailsOnce(t *testing.T) {
 	failures := 0
-	s, err := openLogStore(t.TempDir(), func(error) { failures++ })
+	s, err := openLog(t.TempDir(), nil, func(error) { failures++ })
 	require.NoError(t, err)
 	defer s.close()
 	require.NoError(t, s.StoreLog(&raft.Log{Index: 1, Data: []byte("x")}))
@@ -141,16 +141,16 @@ func TestLogStoreFailsOnce(t *testing.T) {
 	require.ErrorIs(t, s.GetLog(2, &entry), raft.ErrLogNotFound)
 	require.Zero(t, failures)
 	var stored raft.Log
-	require.NoError(t, s.bolt.GetLog(1, &stored))
+	require.NoError(t, s.logs.GetLog(1, &stored))
 	for _, damaged := range []raft.Log{
 		{Index: 1, Data: stored.Data, Type: raft.LogNoop}, {Index: 1, Data: stored.Data, Term: 1}, {Index: 1, Data: stored.Data[1:]},
 	} {
-		require.NoError(t, s.bolt.StoreLog(&damaged))
+		require.NoError(t, s.logs.StoreLog(&damaged))
 		require.ErrorIs(t, s.verify(0), ErrCorrupt)
 	}
-	require.NoError(t, s.bolt.StoreLog(&stored))
+	require.NoError(t, s.logs.StoreLog(&stored))
 	require.NoError(t, s.verify(0))
-	require.NoError(t, s.bolt.StoreLog(&raft.Log{Index: 2, Data: []byte("no checksum")}))
+	require.NoError(t, s.logs.StoreLog(&raft.Log{Index: 2, Data: []byte("no checksum")}))
 	require.ErrorIs(t, s.verify(0), ErrCorrupt)
 	require.NoError(t, s.verify(2), "what a snapshot covers is not looked at")
 	require.NoError(t, s.GetLog(2, &entry))

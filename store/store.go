@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -106,7 +107,11 @@ func (s *Store) Range(ctx context.Context, req RangeRequest) (RangeResult, error
 		err.Op, err.Key = "range", string(req.Key)
 		return RangeResult{}, err
 	}
-	return v.rangeAt(&req), nil
+	res := v.rangeAt(&req)
+	if s.cfg.bugs.countsLimit && req.Limit > 0 {
+		res.Count = min(res.Count, req.Limit)
+	}
+	return res, nil
 }
 
 // Get reads the newest version of one key.
@@ -233,9 +238,12 @@ type Status struct {
 	Leader      bool
 	Term, Index uint64
 	// Name is this member's, LeaderName that of the one that leads as far as this one knows, empty if there is none.
-	// Members are all members; what is known of the others only the leader knows.
+	// Members are all members; what is known of the others only the leader knows. A store that is no member of a
+	// cluster has itself there, without name and address.
 	Name, LeaderName string
-	Members          []MemberStatus
+	// MemberID is MemberID of Name.
+	MemberID uint64
+	Members  []MemberStatus
 	// Events is the number of events that can be watched from, EventBytes their size.
 	Events     int
 	EventBytes int64
@@ -249,10 +257,17 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	v := s.current.Load()
 	status := Status{
 		ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Keys: v.keys, Bytes: v.bytes,
-		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash,
+		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash, MemberID: MemberID(s.cfg.Name),
 	}
 	status.Events, status.EventBytes = s.events().Len()
 	s.engine.status(&status)
+	if s.cfg.Name == "" {
+		mine := s.attributes()
+		status.Members = []MemberStatus{{
+			ID: status.MemberID, Voter: true, Leader: status.Leader, Known: true, Applied: status.Applied,
+			Version: int(mine.version), ClientURLs: slices.Clone(mine.urls),
+		}}
+	}
 	return status, nil
 }
 
@@ -380,7 +395,7 @@ func (s *Store) install(st *state) error {
 // catchUp installs a later state of the same store by adding to the watch log what is missing, if it is known.
 func (s *Store) catchUp(st *state, changes []change) (done bool, err error) {
 	before := s.current.Load()
-	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 {
+	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 && !s.cfg.bugs.keepsWatchers {
 		return false, nil
 	}
 	log := s.events()

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc"
+
+	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/etcdapi"
+)
+
+// drainTime is how long requests that are under way may take when the member stops.
+const drainTime = 3 * time.Second
+
+// serve runs a member until ctx ends.
+func serve(ctx context.Context, args []string, out io.Writer) (err error) {
+	o, err := parseMember(args)
+	if err != nil {
+		return err
+	}
+	log, err := logger(o.verbose)
+	if err != nil {
+		return err
+	}
+	temporary := o.dataDir == ""
+	if temporary {
+		if o.dataDir, err = os.MkdirTemp("", "kvstore-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.dataDir)) }()
+	}
+	clients, err := listen(ctx, "--listen-client", o.listenClient)
+	if err != nil {
+		return err
+	}
+	defer clients.Close() // the server closes it too
+	url := o.clientURL(clients.Addr())
+	s, err := open(ctx, o, url, log, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	server, stop, err := o.server(s, url, log)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(clients) }()
+	who := "one member"
+	if o.name != "" {
+		who = "member " + o.name
+	}
+	fmt.Fprintf(out, "%s, files in %s%s\n", who, o.dataDir, map[bool]string{true: " (temporary: --data-dir keeps them)"}[temporary])
+	if leader, err := waitForLeader(ctx, s, o, out); err == nil {
+		fmt.Fprintf(out, "serving at %s%s\n", url, leader)
+		if temporary {
+			fmt.Fprintf(out, "\n  etcdctl --endpoints=%[1]s put greeting hello\n  etcdctl --endpoints=%[1]s get greeting\n\nCtrl-C ends it\n", url)
+		}
+	}
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		fmt.Fprintln(out, "stopping")
+		stop()
+		<-ended
+	}
+	return err
+}
+
+// clientURL is what clients are told.
+func (o *options) clientURL(addr net.Addr) string {
+	if o.advertise != "" {
+		return o.advertise
+	}
+	scheme := "http://"
+	if o.clientTLS.cert != "" {
+		scheme = "https://"
+	}
+	return scheme + addr.String()
+}
+
+// open opens the store, with a back-up to begin with if there is one.
+func open(ctx context.Context, o options, url string, log *zap.Logger, restore io.Reader) (*store.Store, error) {
+	cfg := store.Config{
+		Dir: o.dataDir, Logger: log, QuotaBytes: o.quota, Retention: o.retention, SnapshotEntries: o.snapshotEntries,
+		Name: o.name, Peers: o.peers, Join: o.join, Restore: restore,
+	}
+	var err error
+	if cfg.TLS, err = o.peerTLS.config(); err != nil {
+		return nil, err
+	}
+	if o.name != "" {
+		if cfg.Listener, err = listen(ctx, "--listen-peer", o.listenPeer); err != nil {
+			return nil, err
+		}
+	}
+	s, err := store.Open(ctx, cfg)
+	if err != nil && cfg.Listener != nil {
+		_ = cfg.Listener.Close() // whoever fails early has not closed it
+	}
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return nil, fmt.Errorf("another process uses %s: stop it, or choose another --data-dir (%w)", o.dataDir, err)
+	case errors.Is(err, store.ErrCorrupt):
+		return nil, fmt.Errorf("the files in %s are damaged: replace this member, or restore a back-up (%w)", o.dataDir, err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("--data-dir %s can't be written by this user (%w)", o.dataDir, err)
+	}
+	return s, err
+}
+
+func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s %s: another program has this port; choose another (port 0 takes a free one for clients)", flag, addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s %s: this machine does not have the address", flag, addr)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("%s %s: this user may not listen there", flag, addr)
+	case err != nil:
+		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
+	}
+	return l, nil
+}
+
+// server makes the gRPC server, and a function that has it stop within drainTime.
+func (o *options) server(s *store.Store, url string, log *zap.Logger) (*grpc.Server, func(), error) {
+	credentials, err := o.clientTLS.serverCredentials()
+	if err != nil {
+		return nil, nil, err
+	}
+	server := grpc.NewServer(grpc.Creds(credentials), grpc.MaxRecvMsgSize(8<<20))
+	api := etcdapi.New(s, etcdapi.Config{Name: o.name, ClientURLs: []string{url}, Logger: log})
+	api.Register(server)
+	return server, func() {
+		_ = api.Close()
+		late := time.AfterFunc(drainTime, server.Stop)
+		defer late.Stop()
+		server.GracefulStop()
+	}, nil
+}
+
+// waitForLeader returns when the member serves all that was acknowledged before, and says from time to time what it
+// waits for.
+func waitForLeader(ctx context.Context, s *store.Store, o options, out io.Writer) (leader string, err error) {
+	const often = 3 * time.Second
+	for waited := time.Duration(0); ; waited += often {
+		attempt, cancel := context.WithTimeout(ctx, often)
+		_, err := s.Revision(attempt)
+		cancel()
+		st, statusErr := s.Status(ctx)
+		switch {
+		case err == nil && o.name == "":
+			return "", nil
+		case err == nil:
+			var names []string
+			for _, m := range st.Members {
+				names = append(names, m.Name)
+			}
+			return fmt.Sprintf("; the members are %s, and %s leads", strings.Join(names, ", "), st.LeaderName), statusErr
+		case ctx.Err() != nil || attempt.Err() == nil:
+			return "", err
+		}
+		needed := len(o.peers)/2 + 1
+		if len(st.Members) > 0 {
+			needed = len(st.Members)/2 + 1
+		}
+		switch {
+		case o.join && len(st.Members) == 0:
+			fmt.Fprintf(out, "waiting to be added: kvstore member add %s %s (%v)\n", o.name, o.listenPeer, waited+often)
+		case st.LeaderName != "":
+			fmt.Fprintf(out, "waiting for %s, which leads (%v)\n", st.LeaderName, waited+often)
+		default:
+			fmt.Fprintf(out, "waiting for a majority, %d of the members %s (%v)\n", needed, o.peers.names(), waited+often)
+		}
+	}
+}
+
+// logger writes warnings and errors to standard error, with -v all.
+func logger(verbose bool) (*zap.Logger, error) {
+	cfg := zap.NewDevelopmentConfig()
+	cfg.DisableCaller, cfg.DisableStacktrace = true, true
+	cfg.Level = zap.NewAtomicLevelAt(zapcore.WarnLevel)
+	if verbose {
+		cfg.Level = zap.NewAtomicLevelAt(zapcore.DebugLevel)
+	}
+	return cfg.Build()
+}

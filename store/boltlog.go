@@ -1,0 +1,150 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// boltName is the name of the log store in a bolt file.
+	boltName = "bolt"
+	// boltFile is its file.
+	boltFile = "raft.db"
+	// lockTimeout is how long another holder of the directory is waited for, such as a process that is just ending.
+	lockTimeout = time.Second
+)
+
+// boltLog is a log store in a bolt file. Bolt reads memory mapped from the file, so that what is wrong with that shows
+// as a fault or a panic: they become errors.
+type boltLog struct {
+	bolt *raftboltdb.BoltStore
+	path string
+}
+
+var (
+	_ LogStore = (*boltLog)(nil)
+	_ LogNamer = (*boltLog)(nil)
+	_ LogSizer = (*boltLog)(nil)
+)
+
+// OpenBoltLog opens or makes the default log store: raft-boltdb's, in the file raft.db of dir. Each write costs two disk
+// syncs. Errors are ErrLocked while another holds the file, and ErrCorrupt.
+func OpenBoltLog(dir string) (LogStore, error) { return openBoltLog(dir, nil) }
+
+// openFile stands for os.OpenFile in bolt.
+type openFile func(name string, flag int, perm os.FileMode) (*os.File, error)
+
+func openBoltLog(dir string, open openFile) (*boltLog, error) {
+	s := &boltLog{path: filepath.Join(dir, boltFile)}
+	if err := checkBoltFile(s.path); err != nil {
+		return nil, err
+	}
+	err := guard(func() (err error) {
+		s.bolt, err = raftboltdb.New(raftboltdb.Options{
+			Path:                    s.path,
+			MsgpackUseNewTimeFormat: true,
+			BoltOptions: &bbolt.Options{
+				Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, OpenFile: open,
+			},
+		})
+		return err
+	})
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s is locked", ErrLocked, s.path)
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.path, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", s.path, err)
+	}
+	return s, nil
+}
+
+// run makes an error that names the file of what goes wrong in f. What Raft looks for stays as it is.
+func (s *boltLog) run(f func() error) error {
+	err := guard(f)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrLogNotFound):
+		return raft.ErrLogNotFound
+	case errors.Is(err, raftboltdb.ErrKeyNotFound):
+		return errNotFound
+	}
+	return fmt.Errorf("%s: %w", s.path, err)
+}
+
+// FirstIndex implements raft.LogStore.
+func (s *boltLog) FirstIndex() (n uint64, err error) {
+	err = s.run(func() (err error) { n, err = s.bolt.FirstIndex(); return err })
+	return n, err
+}
+
+// LastIndex implements raft.LogStore.
+func (s *boltLog) LastIndex() (n uint64, err error) {
+	err = s.run(func() (err error) { n, err = s.bolt.LastIndex(); return err })
+	return n, err
+}
+
+// GetLog implements raft.LogStore.
+func (s *boltLog) GetLog(index uint64, entry *raft.Log) error {
+	*entry = raft.Log{}
+	return s.run(func() error { return s.bolt.GetLog(index, entry) })
+}
+
+// StoreLog implements raft.LogStore.
+func (s *boltLog) StoreLog(entry *raft.Log) error { return s.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs implements raft.LogStore.
+func (s *boltLog) StoreLogs(entries []*raft.Log) error {
+	return s.run(func() error { return s.bolt.StoreLogs(entries) })
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *boltLog) DeleteRange(first, last uint64) error {
+	return s.run(func() error { return s.bolt.DeleteRange(first, last) })
+}
+
+// Set implements raft.StableStore.
+func (s *boltLog) Set(key, value []byte) error {
+	return s.run(func() error { return s.bolt.Set(key, value) })
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *boltLog) SetUint64(key []byte, value uint64) error {
+	return s.run(func() error { return s.bolt.SetUint64(key, value) })
+}
+
+// Get implements raft.StableStore.
+func (s *boltLog) Get(key []byte) (value []byte, err error) {
+	err = s.run(func() (err error) { value, err = s.bolt.Get(key); return err })
+	return value, err
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *boltLog) GetUint64(key []byte) (n uint64, err error) {
+	err = s.run(func() (err error) { n, err = s.bolt.GetUint64(key); return err })
+	return n, err
+}
+
+// LogName implements LogNamer.
+func (s *boltLog) LogName() string { return boltName }
+
+// LogSizes implements LogSizer. The file never shrinks.
+func (s *boltLog) LogSizes() (file, free int64) {
+	if info, err := os.Stat(s.path); err == nil {
+		file = info.Size()
+	}
+	return file, int64(s.bolt.Stats().FreeAlloc)
+}
+
+// Close implements LogStore.
+func (s *boltLog) Close() error { return s.run(s.bolt.Close) }

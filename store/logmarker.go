@@ -1,0 +1,137 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// markerFile says which log store a directory was begun with, in one line of text: markerFormat's.
+	markerFile = "log-store"
+	// markerFormat has the log store's name, quoted, and the id that it keeps.
+	markerFormat = "keelson log store 1 name %q id %016x\n"
+)
+
+// markerKey is where a log store keeps the id of the directory that it belongs to.
+var markerKey = []byte("KeelsonDirectory")
+
+// logMarker ties a directory to its log store. A member that began with another one, or with an empty one, would have
+// forgotten what it acknowledged and how it voted.
+type logMarker struct {
+	name string
+	id   uint64 // 0 means that there is no marker
+}
+
+// openLog opens the log store of a directory and makes sure that it is the one that the directory was begun with.
+func openLog(dir string, open func(dir string) (LogStore, error), onFail func(error)) (*checkedLog, error) {
+	marker, err := readLogMarker(dir)
+	if err != nil {
+		return nil, err
+	}
+	if open == nil {
+		if err := marker.fits(dir, boltName); err != nil {
+			return nil, err // before a bolt file is made there
+		}
+		open = OpenBoltLog
+	}
+	bolt := exists(filepath.Join(dir, boltFile))
+	logs, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := marker.claim(dir, logs, bolt); err != nil {
+		return nil, errors.Join(err, logs.Close())
+	}
+	return &checkedLog{logs: logs, dir: dir, onFail: onFail}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// readLogMarker returns the marker of dir, or an empty one.
+func readLogMarker(dir string) (m logMarker, err error) {
+	path := filepath.Join(dir, markerFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	if n, err := fmt.Sscanf(string(text), markerFormat, &m.name, &m.id); n != 2 || err != nil || m.id == 0 {
+		if strings.HasPrefix(string(text), "keelson log store ") && !strings.HasPrefix(string(text), "keelson log store 1 ") {
+			return m, fmt.Errorf("%w: %s says %q", ErrVersion, path, text)
+		}
+		return m, fmt.Errorf("%w: %s says %q", ErrCorrupt, path, text)
+	}
+	return m, nil
+}
+
+// fits returns an error if the directory belongs to a log store with another name.
+func (m logMarker) fits(dir, name string) error {
+	if m.id != 0 && m.name != "" && name != "" && m.name != name {
+		return fmt.Errorf("%w: %s was begun with %q and is opened with %q", ErrLogStore, dir, m.name, name)
+	}
+	return nil
+}
+
+// claim checks that logs is the log store of dir, or makes it so if both are new. bolt says that dir had a bolt file
+// before logs was opened.
+func (m logMarker) claim(dir string, logs LogStore, bolt bool) error {
+	name := logName(logs)
+	if err := m.fits(dir, name); err != nil {
+		return err
+	}
+	id, err := logs.GetUint64(markerKey)
+	if err != nil && !notFound(err) {
+		return err
+	}
+	switch {
+	case m.id != 0 && id == 0:
+		return fmt.Errorf("%w: %s: the log store has lost everything that it held", ErrCorrupt, dir)
+	case m.id != 0 && id != m.id:
+		return fmt.Errorf("%w: %s was begun with a log store of id %016x, and this is %016x", ErrLogStore, dir, m.id, id)
+	case m.id != 0:
+		return nil
+	}
+	if id == 0 {
+		last, err := logs.LastIndex()
+		if err != nil {
+			return err
+		}
+		if last == 0 && bolt && name != boltName {
+			// From before there were markers, or a crash while it was made.
+			return fmt.Errorf("%w: %s has a bolt file and is opened with %q", ErrLogStore, dir, name)
+		}
+		id = 1 + rand.Uint64N(1<<63)
+		if err := logs.SetUint64(markerKey, id); err != nil {
+			return err
+		}
+	}
+	return logMarker{name, id}.write(dir)
+}
+
+// write puts the marker in place, whole or not at all. The log store's lock keeps others away.
+func (m logMarker) write(dir string) error {
+	path := filepath.Join(dir, markerFile)
+	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(file, markerFormat, m.name, m.id)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path+".tmp"))
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	syncDir(dir)
+	return nil
+}

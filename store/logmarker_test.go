@@ -1,0 +1,111 @@
+package store
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+)
+
+// namedLog is a bolt log that calls itself something else, and has its file elsewhere.
+type namedLog struct {
+	LogStore
+	name string
+}
+
+func (l *namedLog) LogName() string { return l.name }
+
+func openNamed(name string) func(dir string) (LogStore, error) {
+	return func(dir string) (LogStore, error) {
+		dir = filepath.Join(dir, name)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		logs, err := OpenBoltLog(dir)
+		return &namedLog{logs, name}, err
+	}
+}
+
+func putOne(t *testing.T, cfg Config, key string) {
+	t.Helper()
+	s, err := Open(t.Context(), cfg)
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), PutRequest{Key: []byte(key)})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
+
+func refuses(t *testing.T, cfg Config, kind error) {
+	t.Helper()
+	s, err := Open(t.Context(), cfg)
+	if err == nil {
+		require.NoError(t, s.Close())
+	}
+	require.ErrorIs(t, err, kind)
+}
+
+// TestDirectoryBelongsToItsLogStore opens directories with log stores that they were not begun with.
+func TestDirectoryBelongsToItsLogStore(t *testing.T) {
+	t.Run("bolt, then another", func(t *testing.T) {
+		dir := t.TempDir()
+		putOne(t, Config{Dir: dir}, "a")
+		refuses(t, Config{Dir: dir, OpenLog: openNamed("other")}, ErrLogStore)
+		putOne(t, Config{Dir: dir}, "b")
+		require.NoError(t, os.Remove(filepath.Join(dir, markerFile)))
+		refuses(t, Config{Dir: dir, OpenLog: openNamed("other")}, ErrLogStore) // from before there were markers
+		putOne(t, Config{Dir: dir}, "c")
+		require.FileExists(t, filepath.Join(dir, markerFile))
+	})
+	t.Run("another, then bolt", func(t *testing.T) {
+		dir := t.TempDir()
+		putOne(t, Config{Dir: dir, OpenLog: openNamed("other")}, "a")
+		refuses(t, Config{Dir: dir}, ErrLogStore)
+		require.NoFileExists(t, filepath.Join(dir, boltFile))
+		refuses(t, Config{Dir: dir, OpenLog: openNamed("third")}, ErrLogStore)
+		putOne(t, Config{Dir: dir, OpenLog: openNamed("other")}, "b")
+	})
+	t.Run("without its files", func(t *testing.T) {
+		dir := t.TempDir()
+		putOne(t, Config{Dir: dir}, "a")
+		require.NoError(t, os.Remove(filepath.Join(dir, boltFile)))
+		refuses(t, Config{Dir: dir}, ErrCorrupt)
+	})
+	t.Run("with those of another directory", func(t *testing.T) {
+		dir, other := t.TempDir(), t.TempDir()
+		putOne(t, Config{Dir: dir}, "a")
+		putOne(t, Config{Dir: other}, "a")
+		require.NoError(t, os.Rename(filepath.Join(other, boltFile), filepath.Join(dir, boltFile)))
+		refuses(t, Config{Dir: dir}, ErrLogStore)
+	})
+	t.Run("damaged marker", func(t *testing.T) {
+		dir := t.TempDir()
+		putOne(t, Config{Dir: dir}, "a")
+		path := filepath.Join(dir, markerFile)
+		good, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, n := range []int{0, 1, len(good) / 2} {
+			require.NoError(t, os.WriteFile(path, good[:n], 0o600))
+			refuses(t, Config{Dir: dir}, ErrCorrupt)
+		}
+		require.NoError(t, os.WriteFile(path, bytes.Replace(good, []byte("store 1"), []byte("store 2"), 1), 0o600))
+		refuses(t, Config{Dir: dir}, ErrVersion)
+		require.NoError(t, os.WriteFile(path, good, 0o600))
+		putOne(t, Config{Dir: dir}, "b")
+	})
+}
+
+// TestVerifyNoticesWhatIsMissing shows what a log tells of a disk that lost what it had said it had.
+func TestVerifyNoticesWhatIsMissing(t *testing.T) {
+	s, err := openLog(t.TempDir(), nil, func(err error) { t.Error(err) })
+	require.NoError(t, err)
+	defer s.close()
+	require.NoError(t, s.StoreLogs([]*raft.Log{{Index: 5, Term: 1}, {Index: 6, Term: 3}}))
+	require.NoError(t, s.SetUint64([]byte("CurrentTerm"), 3))
+	require.NoError(t, s.verify(4))
+	require.ErrorIs(t, s.verify(3), ErrCorrupt, "entry 4 is nowhere")
+	require.NoError(t, s.SetUint64([]byte("CurrentTerm"), 2))
+	require.ErrorIs(t, s.verify(4), ErrCorrupt, "an entry of a term that the member does not know of")
+}
