@@ -47,7 +47,7 @@ type snapshotFiles struct {
 	tried  string                      // while starting: the file that was given last
 }
 
-var _ raft.SnapshotStore = (*snapshotFiles)(nil)
+var _ snapshotStore = (*snapshotFiles)(nil)
 
 // snapshotName is what a file's name says.
 type snapshotName struct{ term, index, number uint64 }
@@ -113,14 +113,14 @@ func (s *snapshotFiles) names() (names []snapshotName, err error) {
 	return names, nil
 }
 
-// startWith has older snapshots given only if covers says that the log goes on after them. It ends with started.
+// startWith implements snapshotStore.
 func (s *snapshotFiles) startWith(covers func(from, to uint64) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.covers, s.tried = covers, ""
 }
 
-// started ends what startWith began, and returns what was wrong with snapshots meanwhile.
+// started implements snapshotStore.
 func (s *snapshotFiles) started() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
