@@ -39,8 +39,8 @@ func found(t *testing.T, dir string, texts ...string) (files []string) {
 	return files
 }
 
-// fill writes keys and values that can be found in a file, and returns texts to look for.
-func fill(t *testing.T, s *store.Store, from, to int) []string {
+// fillStore writes keys and values that can be found in a file, and returns texts to look for.
+func fillStore(t *testing.T, s *store.Store, from, to int) []string {
 	t.Helper()
 	for i := from; i < to; i++ {
 		_, err := s.Put(t.Context(), store.PutRequest{Key: fmt.Appendf(nil, "nameofkey/%d", i), Value: fmt.Appendf(nil, "contentofvalue %d", i)})
@@ -54,17 +54,17 @@ func TestEncryption(t *testing.T) {
 	backup, err := store.Open(t.Context(), store.Config{})
 	require.NoError(t, err)
 	defer backup.Close()
-	fill(t, backup, 1000, 1100)
+	fillStore(t, backup, 1000, 1100)
 	var snapshot bytes.Buffer
 	require.NoError(t, backup.Snapshot(t.Context(), &snapshot))
 	require.Contains(t, snapshot.String(), "contentofvalue", "a back-up is as it is")
 
 	run := func(dir string, keys store.Keyring) (store.RangeResult, []string) {
 		s := openDir(t, store.Config{Dir: dir, Keys: keys, Restore: bytes.NewReader(snapshot.Bytes())})
-		fill(t, s, 0, 100)
+		fillStore(t, s, 0, 100)
 		_, err := s.SaveSnapshot()
 		require.NoError(t, err)
-		texts := fill(t, s, 100, 200)
+		texts := fillStore(t, s, 100, 200)
 		files := found(t, dir, texts...)
 		all := everything(t, s)
 		require.NoError(t, s.Close())
@@ -100,7 +100,7 @@ func TestEncryption(t *testing.T) {
 func TestKeyRotation(t *testing.T) {
 	dir := t.TempDir()
 	s := openDir(t, store.Config{Dir: dir})
-	texts := fill(t, s, 0, 50)
+	texts := fillStore(t, s, 0, 50)
 	require.ErrorIs(t, s.Reencrypt(t.Context()), store.ErrConfig)
 	require.NoError(t, s.Close())
 
@@ -111,12 +111,12 @@ func TestKeyRotation(t *testing.T) {
 	first := line("AAA")
 	require.NoError(t, os.WriteFile(path, first, 0o600))
 	s = openDir(t, store.Config{Dir: dir, Keys: store.KeyFile(path)})
-	fill(t, s, 50, 100)
+	fillStore(t, s, 50, 100)
 	require.NotEmpty(t, found(t, dir, texts...), "what was there before is in the clear")
 	require.NoError(t, s.Reencrypt(t.Context()))
-	fill(t, s, 100, 150)
+	fillStore(t, s, 100, 150)
 	require.NoError(t, os.WriteFile(path, append(line("BBB"), first...), 0o600))
-	fill(t, s, 150, 200)
+	fillStore(t, s, 150, 200)
 	want := everything(t, s)
 	require.NoError(t, s.Close())
 
@@ -131,7 +131,7 @@ func TestKeyRotation(t *testing.T) {
 	require.Equal(t, want, everything(t, s))
 	require.NoError(t, s.Reencrypt(t.Context()))
 	require.NoError(t, s.Reencrypt(t.Context()), "again")
-	fill(t, s, 200, 250)
+	fillStore(t, s, 200, 250)
 	want = everything(t, s)
 	require.NoError(t, s.Close())
 	require.NoError(t, os.WriteFile(path, line("BBB"), 0o600))
@@ -164,11 +164,11 @@ func TestMembersWithOwnKeys(t *testing.T) {
 		return s
 	}
 	a, b := open("a"), open("b")
-	texts := fill(t, a, 0, 50)
+	texts := fillStore(t, a, 0, 50)
 	require.NoError(t, a.Reencrypt(t.Context()))
 	require.NoError(t, b.Reencrypt(t.Context()), "and now both have but their snapshots")
 	c := open("c")
-	fill(t, c, 50, 100)
+	fillStore(t, c, 50, 100)
 	want := everything(t, a)
 	require.Len(t, want.KVs, 100)
 	for _, s := range []*store.Store{a, b, c} {
