@@ -67,14 +67,6 @@ type Config struct {
 	bugs bugs
 }
 
-// bugs puts faults back that the store does not have, so that tests can show that they would notice.
-type bugs struct {
-	verifyLeader bool // reads trust Raft's VerifyLeader
-	noConfirm    bool // reads trust whoever thinks that it leads
-	repeats      bool // what is proposed twice is run twice
-	anyExpiry    bool // leases end for whoever says so
-}
-
 // RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
 const RestoreBump = 1_000_000_000
 

@@ -24,24 +24,53 @@ func (s *Store) SaveSnapshot() (index uint64, err error) {
 type Bug string
 
 const (
-	BugVerifyLeader Bug = "VerifyLeader for reads"
-	BugNoConfirm    Bug = "reads without a round"
-	BugRepeats      Bug = "apply twice"
-	BugAnyExpiry    Bug = "lease revoked by an old leader"
+	BugVerifyLeader  Bug = "VerifyLeader for reads"
+	BugNoConfirm     Bug = "reads without a round"
+	BugNonVoters     Bug = "a member without a vote counts in the round"
+	BugSharesRound   Bug = "a read joins the round under way"
+	BugEarlyReign    Bug = "reads before the term's first commit"
+	BugNoCommitWait  Bug = "a leader's reads don't wait for its commits"
+	BugLatePublish   Bug = "stale read from a view published late"
+	BugEarlyAck      Bug = "acknowledged before it is visible"
+	BugRepeats       Bug = "apply twice"
+	BugShortSessions Bug = "session forgotten too early"
+	BugLostSessions  Bug = "sessions not in the snapshot"
+	BugLiveSnapshot  Bug = "snapshot newer than its index"
+	BugNoTombstones  Bug = "snapshot without tombstones"
+	BugKeepsWatchers Bug = "restore keeps old watchers"
+	BugAnyExpiry     Bug = "lease revoked by an old leader"
+	BugNoFullTime    Bug = "lease time not reset on a new leader"
+	BugAttachesBoth  Bug = "key dies with the lease it had before"
+	BugSkipsFirst    Bug = "off by one in watch resume"
+	BugAheadBookmark Bug = "bookmark ahead of events"
+	BugSplitsTxn     Bug = "watch splits a transaction"
+	BugOverTrim      Bug = "compaction drops a visible version"
+	BugCountsLimit   Bug = "count stops at the limit"
+	BugKeepsCreate   Bug = "create revision survives a deletion"
+	BugSkipsSync     Bug = "a sync is dropped"
+	BugForgetsVote   Bug = "vote not persisted"
 )
 
-// WithBug returns cfg with a fault in it.
+// WithBug returns cfg with a fault in it. The faults of disks are the disk's to have.
 func WithBug(cfg Config, bug Bug) Config {
-	switch bug {
-	case BugVerifyLeader:
-		cfg.bugs.verifyLeader = true
-	case BugNoConfirm:
-		cfg.bugs.noConfirm = true
-	case BugRepeats:
-		cfg.bugs.repeats = true
-	case BugAnyExpiry:
-		cfg.bugs.anyExpiry = true
+	b := &cfg.bugs
+	if flag := map[Bug]*bool{
+		BugVerifyLeader: &b.verifyLeader, BugNoConfirm: &b.noConfirm, BugNonVoters: &b.nonVoters, BugSharesRound: &b.sharesRound,
+		BugEarlyReign: &b.earlyReign, BugNoCommitWait: &b.noCommitWait, BugLatePublish: &b.latePublish, BugEarlyAck: &b.earlyAck,
+		BugRepeats: &b.repeats, BugShortSessions: &b.shortSessions, BugLostSessions: &b.lostSessions,
+		BugLiveSnapshot: &b.liveSnapshot, BugNoTombstones: &b.noTombstones, BugKeepsWatchers: &b.keepsWatchers,
+		BugAnyExpiry: &b.anyExpiry, BugNoFullTime: &b.noFullTime, BugAttachesBoth: &b.attachesBoth,
+		BugSkipsFirst: &b.skipsFirst, BugAheadBookmark: &b.aheadBookmark, BugSplitsTxn: &b.splitsTxn,
+		BugOverTrim: &b.overTrim, BugCountsLimit: &b.countsLimit, BugKeepsCreate: &b.keepsCreate,
+	}[bug]; flag != nil {
+		*flag = true
 	}
+	return cfg
+}
+
+// WithoutPromotion returns cfg for members that never make others voters.
+func WithoutPromotion(cfg Config) Config {
+	cfg.bugs.keepNonVoters = true
 	return cfg
 }
 

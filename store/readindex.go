@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/hashicorp/raft"
 )
 
 // rounds groups reads: those that come while a round is under way share the next one, since the answers of the first
@@ -16,6 +14,7 @@ type rounds struct {
 	mu      sync.Mutex
 	next    *round
 	running bool
+	late    *round // the one under way, for a fault that tests put back
 }
 
 // round finds out how many commands a read must see.
@@ -32,6 +31,9 @@ func (m *member) join() *round {
 		m.rounds.next = &round{done: make(chan struct{})}
 	}
 	r, start := m.rounds.next, !m.rounds.running
+	if m.store.cfg.bugs.sharesRound && m.rounds.late != nil {
+		r, m.rounds.next = m.rounds.late, nil
+	}
 	m.rounds.running = true
 	m.rounds.mu.Unlock()
 	if start && !m.spawn(m.runRounds) {
@@ -45,7 +47,7 @@ func (m *member) runRounds() {
 		m.rounds.mu.Lock()
 		r := m.rounds.next
 		m.rounds.next = nil
-		m.rounds.running = r != nil
+		m.rounds.running, m.rounds.late = r != nil, r
 		m.rounds.mu.Unlock()
 		if r == nil {
 			return
@@ -58,6 +60,9 @@ func (m *member) runRounds() {
 // readable implements engine: a read may begin when this member has applied what the leader had committed at some
 // moment after the read came, at which it still led.
 func (m *member) readable(ctx context.Context) error {
+	if m.leadsAlone() {
+		return m.catchUp(ctx)
+	}
 	for {
 		turn := m.turn.next()
 		if err := m.failure(); err != nil {
@@ -144,6 +149,9 @@ func (m *member) readIndex(ctx context.Context) (applied uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if m.store.cfg.bugs.noCommitWait {
+		committed = 0
+	}
 	if err := m.await(ctx, func() bool { return m.machine.index.Load() >= committed }); err != nil {
 		return 0, err
 	}
@@ -158,7 +166,7 @@ func (m *member) confirm(ctx context.Context, term uint64) error {
 	defer cancel()
 	asked := 0
 	for _, s := range m.configuration().Servers {
-		if s.Suffrage != raft.Voter {
+		if !m.store.cfg.bugs.voter(s) {
 			continue
 		}
 		voters++

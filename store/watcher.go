@@ -63,6 +63,7 @@ type Watcher struct {
 	req    WatchRequest
 	start  int64
 	cursor *watch.Cursor[Event]
+	rest   []Event // kept back, for a fault that tests put back
 }
 
 // Watch opens a watcher. Key "\x00" with End "\x00" watches everything. It fails with ErrCompacted if the history
@@ -96,6 +97,9 @@ func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 		sel.From, sel.To = string(req.Key), string(req.End)
 	}
 	w := &Watcher{store: s, req: req, start: from}
+	if s.cfg.bugs.skipsFirst && req.Revision > 0 {
+		from++
+	}
 	if w.cursor, err = s.events().Open(from, sel); err != nil {
 		return nil, w.fail(err)
 	}
@@ -109,6 +113,9 @@ func (w *Watcher) Start() int64 { return w.start }
 // the watcher fell behind what is kept; with ErrClosed when it or the store was closed.
 func (w *Watcher) Next(ctx context.Context) (WatchBatch, error) {
 	for {
+		if len(w.rest) > 0 {
+			return w.split(WatchBatch{}), nil
+		}
 		events, revision, err := w.cursor.Next(ctx)
 		if err != nil {
 			return WatchBatch{}, w.fail(err)
@@ -153,6 +160,11 @@ func (w *Watcher) batch(events []watch.Event[Event], revision int64) WatchBatch 
 			e.PrevKV = nil
 		}
 		batch.Events = append(batch.Events, e)
+	}
+	if bugs := &w.store.cfg.bugs; bugs.aheadBookmark {
+		batch.Revision++
+	} else if bugs.splitsTxn && len(batch.Events)+len(w.rest) > 0 {
+		batch = w.split(batch)
 	}
 	return batch
 }
