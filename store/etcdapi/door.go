@@ -73,13 +73,13 @@ func (d *door) accept() error {
 }
 
 // greet finds out what a client speaks. One that does not say is sent away after a while.
-func (d *door) greet(conn net.Conn) {
+func (d *door) greet(raw net.Conn) {
 	ctx, cancel := context.WithTimeout(d.ctx, greetTime)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	to, conn, err := d.recognize(ctx, conn)
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	to, conn, err := d.recognize(ctx, raw)
 	if !stop() || err != nil {
-		_ = conn.Close()
+		_ = raw.Close()
 		return
 	}
 	select {
@@ -95,7 +95,7 @@ func (d *door) recognize(ctx context.Context, conn net.Conn) (*room, net.Conn, e
 	if d.tls != nil {
 		secured := tls.Server(conn, d.tls)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return nil, conn, err
+			return nil, nil, err
 		}
 		if secured.ConnectionState().NegotiatedProtocol == "h2" {
 			return d.grpc, secured, nil
@@ -104,7 +104,7 @@ func (d *door) recognize(ctx context.Context, conn net.Conn) (*room, net.Conn, e
 	}
 	first := make([]byte, len(preface))
 	if _, err := io.ReadFull(conn, first); err != nil {
-		return nil, conn, err
+		return nil, nil, err
 	}
 	if bytes.Equal(first, preface) {
 		return d.grpc, &peeked{Conn: conn, first: first}, nil
