@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -25,6 +26,9 @@ type Config struct {
 	// DiskTimeout is how long a write to the log store may take. When one takes longer, the store stops with ErrFailed
 	// and ErrDiskTimeout, so that another member comes to lead. Zero means DefaultDiskTimeout, a negative value no bound.
 	DiskTimeout time.Duration
+	// Metrics is where the store registers what docs/metrics.md lists, until it is closed. Several stores need one
+	// each, or labels to tell them apart (prometheus.WrapRegistererWith). Nil means that nothing is counted.
+	Metrics prometheus.Registerer
 	// Logger receives what an operator may want to know. Nil means none.
 	Logger *zap.Logger
 	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds

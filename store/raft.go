@@ -60,6 +60,7 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.logs = s.metrics.timed(d.logs)
 	go d.propose()
 	defer func() {
 		if err != nil {
