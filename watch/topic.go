@@ -1,14 +1,18 @@
 package watch
 
-// topic is what the cursors of one selector share: the posting list of their events and the channel that wakes them.
+// topic is what the cursors of one selector share: the posting list of their events, and what is needed to wake them.
 // The log's mutex guards it.
 type topic[E any] struct {
 	sel   Selector
 	id    string
-	refs  int           // cursors that are open on it
-	since int64         // postings are complete from this revision on
-	lost  int64         // newest revision that was dropped from postings
-	wake  chan struct{} // closed at the next posting; nil while nobody waits
+	refs  int   // cursors that are open on it
+	since int64 // postings are complete from this revision on
+	lost  int64 // newest revision that was dropped from postings
+
+	newest  int64 // newest revision that was posted
+	waiting waiting[E]
+
+	joined joined[E] // what was put together last for a cursor: others want the same
 
 	postings ring[[]Event[E]]
 	first    int // position in its transaction of the newest posting's first event; -1 when they are no run
@@ -17,6 +21,7 @@ type topic[E any] struct {
 
 // post adds event i of the transaction. Runs of neighbouring events share the transaction's memory.
 func (t *topic[E]) post(revision int64, events []Event[E], i int) (isNew bool) {
+	t.newest = revision
 	if n := t.postings.len(); n > 0 && t.postings.at(n-1).revision == revision {
 		newest := t.postings.at(n - 1)
 		switch {
