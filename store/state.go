@@ -188,7 +188,7 @@ func (st *state) drain() ([]change, []leaseNote) {
 	changes, notes, end := st.events, st.notes, len(st.buffer)
 	for i := len(changes) - 1; i >= 0; i-- {
 		start := changes[i].start
-		changes[i].events, end = st.buffer[start:end:end], start
+		changes[i].events, end = st.buffer[start:end], start // neighbours in memory, for the watch log
 	}
 	st.events, st.notes, st.buffer = nil, nil, nil
 	return changes, notes

@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -71,12 +72,15 @@ type Log[E any] struct {
 	mu        sync.Mutex
 	history   deque[transaction[E]]
 	index     index[E]
-	all       *topic[E] // of cursors that select everything; its postings stay empty, history serves
+	gone      *node[E] // what the link to a node that was dropped leads to
 	revision  int64
+	lost      int64 // newest revision that was dropped from history
 	compacted int64
 	bytes     int64
 	events    int
 	closed    error
+
+	over atomic.Bool // closed is set
 }
 
 // New returns an empty log.
@@ -95,13 +99,13 @@ func New[E any](cfg Config[E]) (*Log[E], error) {
 		cfg:      cfg,
 		start:    time.Now(),
 		index:    newIndex[E](),
-		all:      &topic[E]{},
+		gone:     &node[E]{},
 		revision: cfg.Start,
 	}
 	if cfg.Past == nil {
 		l.compacted = cfg.Start
 	} else {
-		l.all.lost = cfg.Start
+		l.lost = cfg.Start
 	}
 	return l, nil
 }
@@ -127,7 +131,6 @@ func (l *Log[E]) AppendAll(transactions []Transaction[E]) error {
 	if l.cfg.MaxAge > 0 {
 		now = time.Since(l.start)
 	}
-	var wake []*Cursor[E]
 	var posted []*topic[E]
 	var err error
 	l.mu.Lock()
@@ -145,46 +148,46 @@ func (l *Log[E]) AppendAll(transactions []Transaction[E]) error {
 		}
 		kept := transaction[E]{events: txn.Events, at: now}
 		if len(l.index.byID) > 0 {
-			topics := l.post(txn, of)
-			if len(topics) > 0 {
+			var topics []*topic[E]
+			if topics, posted = l.post(txn, of, posted); len(topics) > 0 {
 				kept.topics = &topics
-				posted = append(posted, topics...)
 			}
 		}
 		l.history.push(txn.Revision, kept)
-		l.all.newest = txn.Revision
 		l.bytes += kept.size()
 		l.events += len(txn.Events)
-		for l.over(now) {
-			l.dropOldest()
-		}
 	}
-	for _, t := range append(posted, l.all) {
-		if c := t.waiting.begin(t.newest); c != nil {
-			wake = append(wake, c)
-		}
+	for _, t := range posted {
+		t.link(l.revision)
+	}
+	for l.tooMuch(now) {
+		l.dropOldest()
 	}
 	l.mu.Unlock()
-	for _, c := range wake {
-		c.notify()
+	for _, t := range posted {
+		t.waiting.begin(&t.newest)
 	}
 	return err
 }
 
-// post enters a transaction in the topics that it concerns, and returns those. The caller holds the lock.
-func (l *Log[E]) post(txn Transaction[E], terms [][]string) (topics []*topic[E]) {
+// post enters a transaction in the topics that it concerns, and returns those, and adds those that nothing was posted
+// in before to posted. The caller holds the lock.
+func (l *Log[E]) post(txn Transaction[E], terms [][]string, posted []*topic[E]) (topics, all []*topic[E]) {
 	for i := range txn.Events {
 		var of []string
 		if terms != nil {
 			of = terms[i]
 		}
 		l.index.find(txn.Events[i].Key, of, func(t *topic[E]) {
-			if t.post(txn.Revision, txn.Events, i) {
+			if len(t.making) == 0 {
+				posted = append(posted, t)
+			}
+			if t.post(txn.Events, i) {
 				topics = append(topics, t)
 			}
 		})
 	}
-	return topics
+	return topics, posted
 }
 
 // Advance says that everything up to revision has been appended, though the last of it concerned nobody here. A
@@ -237,18 +240,18 @@ func (l *Log[E]) Close(err error) {
 	if err == nil {
 		err = ErrClosed
 	}
-	var wake []*Cursor[E]
+	var topics []*topic[E]
 	l.mu.Lock()
 	if l.closed == nil {
 		l.closed = err
+		l.over.Store(true)
 		for _, t := range l.index.byID {
-			wake = append(wake, t.waiting.all()...)
+			topics = append(topics, t)
 		}
-		wake = append(wake, l.all.waiting.all()...)
 	}
 	l.mu.Unlock()
-	for _, c := range wake {
-		c.notify()
+	for _, t := range topics {
+		t.waiting.all()
 	}
 }
 
@@ -271,12 +274,10 @@ func (l *Log[E]) Open(from int64, sel Selector) (*Cursor[E], error) {
 	if from <= l.compacted {
 		return nil, &CompactedError{Requested: from, CompactRevision: l.compacted}
 	}
-	t := l.all
-	if !sel.everything() {
-		if t = l.index.byID[id]; t == nil {
-			t = &topic[E]{sel: sel, id: id, since: l.revision + 1}
-			l.index.add(t)
-		}
+	t := l.index.byID[id]
+	if t == nil {
+		t = newTopic[E](sel, id, l.revision+1)
+		l.index.add(t)
 	}
 	t.refs++
 	return &Cursor[E]{log: l, topic: t, next: from, signal: make(chan struct{}, 1)}, nil
@@ -292,8 +293,8 @@ func (l *Log[E]) check(revision int64) error {
 	return nil
 }
 
-// over reports whether the oldest transaction has to go.
-func (l *Log[E]) over(now time.Duration) bool {
+// tooMuch reports whether the oldest transaction has to go.
+func (l *Log[E]) tooMuch(now time.Duration) bool {
 	if l.history.len() == 0 {
 		return false
 	}
@@ -306,10 +307,10 @@ func (l *Log[E]) dropOldest() {
 	oldest := l.history.at(0)
 	if topics := oldest.value.topics; topics != nil {
 		for _, t := range *topics {
-			t.drop(oldest.revision)
+			t.drop(oldest.revision, l.gone)
 		}
 	}
-	l.all.lost = oldest.revision
+	l.lost = oldest.revision
 	if l.cfg.Past == nil {
 		l.compacted = max(l.compacted, oldest.revision)
 	}

@@ -1,20 +1,29 @@
 package watch
 
+import (
+	"sync"
+	"sync/atomic"
+)
+
 // waiting are the cursors of a topic whose readers wait, in the order in which they began to. They are woken one
 // after the other: the publisher wakes the first, and each, when it runs, wakes the next before it does anything
 // else. So publishing costs the same for one reader as for a thousand, readers don't all want a processor at once,
-// and who is woken later finds more. The log's mutex guards it.
+// and who is woken later finds more.
 type waiting[E any] struct {
+	woken atomic.Pointer[Cursor[E]] // the one that has to wake the next; nil means that none is on its way
+
+	mu          sync.Mutex
 	first, last *Cursor[E]
-	woken       *Cursor[E] // the one that has to wake the next; nil means that none is on its way
 }
 
-// enter has a cursor wait at the end.
-func (w *waiting[E]) enter(c *Cursor[E], revision int64) {
+// enter has a cursor wait at the end. It has read what was posted up to seen, and looks again afterwards.
+func (w *waiting[E]) enter(c *Cursor[E], seen int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if c.waits {
 		return
 	}
-	c.waits, c.seen, c.before, c.after = true, revision, w.last, nil
+	c.waits, c.seen, c.before, c.after = true, seen, w.last, nil
 	if w.last != nil {
 		w.last.after = c
 	} else {
@@ -23,7 +32,68 @@ func (w *waiting[E]) enter(c *Cursor[E], revision int64) {
 	w.last = c
 }
 
-func (w *waiting[E]) leave(c *Cursor[E]) {
+// leave is for a cursor that waits no more, for whatever reason. If it was for it to wake the next, it does.
+func (w *waiting[E]) leave(c *Cursor[E], newest *atomic.Int64) {
+	w.mu.Lock()
+	w.remove(c)
+	var next *Cursor[E]
+	if w.woken.Load() == c {
+		next = w.take(newest)
+	}
+	w.mu.Unlock()
+	if next != nil {
+		next.notify()
+	}
+}
+
+// begin is for the publisher, after newest has moved. While cursors are being woken there is nothing to do: the last
+// one looks at newest again.
+func (w *waiting[E]) begin(newest *atomic.Int64) {
+	if w.woken.Load() != nil {
+		return
+	}
+	w.mu.Lock()
+	var next *Cursor[E]
+	if w.woken.Load() == nil {
+		next = w.take(newest)
+	}
+	w.mu.Unlock()
+	if next != nil {
+		next.notify()
+	}
+}
+
+// take takes the next one to be woken off the list, if it may have something to read. The others have not been there
+// for longer. The caller holds the lock.
+func (w *waiting[E]) take(newest *atomic.Int64) *Cursor[E] {
+	for {
+		if c := w.first; c != nil && c.seen < newest.Load() {
+			w.remove(c)
+			w.woken.Store(c)
+			return c
+		}
+		w.woken.Store(nil)
+		if w.first == nil || w.first.seen >= newest.Load() { // after that, the publisher begins
+			return nil
+		}
+	}
+}
+
+// all wakes everybody.
+func (w *waiting[E]) all() {
+	var cursors []*Cursor[E]
+	w.mu.Lock()
+	for w.first != nil {
+		cursors = append(cursors, w.first)
+		w.remove(w.first)
+	}
+	w.mu.Unlock()
+	for _, c := range cursors {
+		c.notify()
+	}
+}
+
+func (w *waiting[E]) remove(c *Cursor[E]) {
 	if !c.waits {
 		return
 	}
@@ -38,42 +108,4 @@ func (w *waiting[E]) leave(c *Cursor[E]) {
 		w.last = c.before
 	}
 	c.waits, c.before, c.after = false, nil, nil
-}
-
-// begin returns the cursor to wake when something has been published at a revision; nil if there is none, or those
-// who wait are being woken already.
-func (w *waiting[E]) begin(revision int64) *Cursor[E] {
-	if w.woken != nil {
-		return nil
-	}
-	return w.next(revision)
-}
-
-// passed returns the next one to wake, if it was for c to do that. Who began to wait after the newest revision has
-// nothing to read, and nor have those behind.
-func (w *waiting[E]) passed(c *Cursor[E], newest int64) *Cursor[E] {
-	if w.woken != c {
-		return nil
-	}
-	w.woken = nil
-	return w.next(newest)
-}
-
-func (w *waiting[E]) next(newest int64) *Cursor[E] {
-	c := w.first
-	if c == nil || c.seen >= newest {
-		return nil
-	}
-	w.leave(c)
-	w.woken = c
-	return c
-}
-
-// all empties the list and returns whom to wake.
-func (w *waiting[E]) all() (cursors []*Cursor[E]) {
-	for w.first != nil {
-		cursors = append(cursors, w.first)
-		w.leave(w.first)
-	}
-	return cursors
 }
