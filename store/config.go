@@ -18,6 +18,13 @@ type Config struct {
 	// OpenLog opens, or makes, the log store in a directory that exists, Dir. It has to be the same one each time: another
 	// gives ErrLogStore. Nil means OpenBoltLog.
 	OpenLog func(dir string) (LogStore, error)
+	// Keys has the keys with which what is written to Dir is encrypted: the data of Raft's log, and snapshots. Nil means
+	// that nothing is encrypted, and that what is can't be read (ErrKey). A Dir that was not encrypted is from then on;
+	// Store.Reencrypt does what is there already. The keys are this member's own affair: others may have other ones.
+	Keys Keyring
+	// DiskTimeout is how long a write to the log store may take. When one takes longer, the store stops with ErrFailed
+	// and ErrDiskTimeout, so that another member comes to lead. Zero means DefaultDiskTimeout, a negative value no bound.
+	DiskTimeout time.Duration
 	// Logger receives what an operator may want to know. Nil means none.
 	Logger *zap.Logger
 	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
@@ -59,12 +66,17 @@ type Config struct {
 	// ClientURLs are where clients reach what serves this store, such as package etcdapi: all members tell them, in
 	// Status. The store itself does not listen there.
 	ClientURLs []string
+	// HoldVersion keeps the cluster from using formats newer than this version, as long as this member is opened with
+	// it: so that the last release can be gone back to until the new one has proved itself. What is in use already
+	// stays. Zero means that the cluster uses a version as soon as all members support it.
+	HoldVersion int
 	// MemoryDisk stands for Dir in tests.
 	MemoryDisk *MemoryDisk
 	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
 	SnapshotEntries uint64
 
-	bugs bugs
+	bugs    bugs
+	release uint64 // the newest version of the formats that it knows; 0 means this release's
 }
 
 // RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
@@ -80,6 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
 		{"QuotaBytes", c.QuotaBytes},
 		{"RetainRevisions", c.RetainRevisions},
+		{"HoldVersion", int64(c.HoldVersion)},
 	} {
 		if f.value < 0 {
 			return c, fmt.Errorf("%w: %s is %d, must not be negative", ErrConfig, f.name, f.value)
@@ -108,6 +121,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.RetainRevisions == 0 {
 		c.RetainRevisions = 10_000
+	}
+	if c.DiskTimeout == 0 {
+		c.DiskTimeout = DefaultDiskTimeout
 	}
 	if c.SnapshotEntries == 0 {
 		c.SnapshotEntries = 8192
