@@ -134,6 +134,7 @@ func TestLogStoreFailsOnce(t *testing.T) {
 	s, err := openLog(t.TempDir(), nil, func(error) { failures++ })
 	require.NoError(t, err)
 	defer s.close()
+	require.NoError(t, s.SetUint64([]byte("CurrentTerm"), 1))
 	require.NoError(t, s.StoreLog(&raft.Log{Index: 1, Data: []byte("x")}))
 	var entry raft.Log
 	require.NoError(t, s.GetLog(1, &entry))
