@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,24 +43,19 @@ type member struct {
 	hurry    chan struct{} // followers should learn what is committed
 	notices  notices
 	rounds   rounds
+	sole     sole
 	tender   *tender
 
-	describing, forgetting *proposal // the tender's
+	describing, forgetting proposal // the tender's
 
 	waiting struct {
 		sync.Mutex
-		number uint64
-		all    map[uint64]*tagged // by number, those without an outcome
-		queue  []*tagged          // those that are not on their way
+		closed bool
+		number uint64  // of the newest command
+		size   int     // of the last entry
+		all    batches // those without an outcome, by number
+		queue  batches // those of them that are not on their way
 	}
-}
-
-// tagged is a proposal with a number.
-type tagged struct {
-	proposal
-	number  uint64
-	encoded []byte // without its tag
-	sent    bool
 }
 
 // signal wakes all who wait for something to have changed.
@@ -99,7 +95,6 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		session: 1 + rand.Uint64N(1<<63), hurry: make(chan struct{}, 1), tender: newTender(),
 	}
 	m.background, m.cancel = context.WithCancel(context.Background())
-	m.waiting.all = map[uint64]*tagged{}
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
@@ -110,7 +105,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, m); err != nil {
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
 		close(m.done) // no loop runs
 		return nil, err
 	}
@@ -125,6 +120,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		close(m.done)
 		return nil, err
 	}
+	m.peers.open.Store(true)
 	changes := make(chan raft.Observation, 16)
 	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -135,6 +131,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	m.loops.Go(m.spread)
 	m.loops.Go(m.learn)
 	m.loops.Go(func() { m.tender.run(m) })
+	m.loops.Go(m.announce)
 	if servers := m.configuration().Servers; len(servers) == 1 && servers[0].ID == m.self {
 		if err := m.leadAlone(ctx); err != nil {
 			return nil, err
@@ -168,15 +165,23 @@ func (m *member) configuration() raft.Configuration {
 	return r.GetConfiguration().Configuration()
 }
 
-// known returns the members, or those that the Config has while this one has not been told.
+// known returns the members. While this one is not among them, because it has not been told yet, or has of a past in
+// which it was not there, those of the Config are too.
 func (m *member) known() []Peer {
-	servers := m.configuration().Servers
-	if len(servers) == 0 {
-		return m.founders
+	var known []Peer
+	for _, s := range m.configuration().Servers {
+		known = append(known, Peer{Name: string(s.ID), Addr: string(s.Address)})
 	}
-	known := make([]Peer, len(servers))
-	for i, s := range servers {
-		known[i] = Peer{Name: string(s.ID), Addr: string(s.Address)}
+	has := func(name string) bool {
+		return slices.ContainsFunc(known, func(p Peer) bool { return p.Name == name })
+	}
+	if has(string(m.self)) {
+		return known
+	}
+	for _, p := range m.founders {
+		if !has(p.Name) {
+			known = append(known, p)
+		}
 	}
 	return known
 }
@@ -210,12 +215,12 @@ func (m *member) begin() {
 	}
 	for m.raft.State() == raft.Leader && m.failure() == nil {
 		open := command{kind: commandOpen, cluster: newClusterID()}
-		if err := m.apply(encodeEntry([][]byte{open.encode(nil)})); err == nil {
+		if err := m.apply(encodeCommand(&open)); err == nil {
 			if m.raft.CurrentTerm() == term {
 				if !m.store.cfg.bugs.noFullTime {
 					m.store.clerk.reset(m.store.current.Load().leases)
 				}
-				m.reign.Store(term)
+				m.enthrone(term)
 				m.turn.fire()
 			}
 			return
@@ -279,6 +284,7 @@ func (m *member) close() error {
 		return nil
 	}
 	m.closing = true
+	m.changed()
 	m.mu.Unlock()
 	m.nudge()
 	m.entering.Wait()

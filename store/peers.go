@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,14 +23,16 @@ type Peer struct{ Name, Addr string }
 // MaxMembers bounds the number of members of a cluster.
 const MaxMembers = 7
 
-// What a connection between members begins with: the kind of its content, a version, who dials. The other side
-// answers with a byte. It comes after the TLS handshake, and says nothing that the certificate does not.
+// What a connection between members begins with: the kind of its content, a version, the names of who dials and of who
+// is meant, each after its length, and the id of the cluster, 0 while the member has not been told. The other side
+// answers with a byte. It comes after the TLS handshake.
 const (
 	helloRaft     = 'R'
 	helloStore    = 'K'
 	helloVersion  = 1
 	helloWelcome  = 0
-	helloStranger = 1
+	helloStranger = 1 // who dials is no member
+	helloOther    = 2 // another member is meant, or another cluster
 )
 
 const (
@@ -36,6 +40,8 @@ const (
 	maxHandshakes    = 64
 	peerProtocol     = "keelson-store"
 )
+
+var errOther = errors.New("another member, or a member of another cluster, is at this address")
 
 var errStranger = fmt.Errorf("%w: the other side does not know this member", ErrNotMember)
 
@@ -69,8 +75,8 @@ func (c Config) validateMember() error {
 		return fmt.Errorf("%w: Join needs another member in Peers", ErrConfig)
 	case c.Restore != nil && (c.Join || len(c.Peers) > 1):
 		return fmt.Errorf("%w: Restore is for a cluster's first member; others join it", ErrConfig)
-	case c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil:
-		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+	case c.TLS != nil && len(c.TLS.Certificates) == 0 && (c.TLS.GetCertificate == nil || c.TLS.GetClientCertificate == nil):
+		return fmt.Errorf("%w: TLS needs Certificates, or GetCertificate and GetClientCertificate: members accept and dial", ErrConfig)
 	}
 	return nil
 }
@@ -88,8 +94,11 @@ type peers struct {
 	tls     *tls.Config
 	logger  *zap.SugaredLogger
 	members func() []Peer // who may connect, and where they are
+	cluster func() uint64
+	told    []Peer // those of the Config: where they may be if not there
 	handle  handler
 
+	open    atomic.Bool   // the member can answer
 	raft    chan net.Conn // accepted for Raft
 	closed  chan struct{}
 	loops   *sync.WaitGroup
@@ -101,9 +110,10 @@ type peers struct {
 	links map[string]*link
 }
 
-func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, handle handler) (*peers, error) {
+func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, cluster func() uint64, handle handler) (*peers, error) {
 	p := &peers{
 		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, members: members, handle: handle, loops: loops,
+		cluster: cluster, told: cfg.Peers,
 		logger: cfg.Logger.Named("peers").Sugar(), raft: make(chan net.Conn), closed: make(chan struct{}),
 		greeted: make(chan struct{}, maxHandshakes), conns: map[net.Conn]struct{}{}, links: map[string]*link{},
 	}
@@ -142,6 +152,10 @@ func (p *peers) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
+			continue
+		}
+		if !p.open.Load() { // the others try again, and wait for nothing here while files are read
+			_ = conn.Close()
 			continue
 		}
 		select {
@@ -207,21 +221,18 @@ func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, er
 	if p.tls != nil {
 		conn = tls.Server(raw, p.tls)
 	}
-	var head [3]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
+	hello, err := readHello(conn)
+	if err != nil {
 		return nil, 0, "", err
 	}
-	text := make([]byte, head[2])
-	if _, err := io.ReadFull(conn, text); err != nil {
-		return nil, 0, "", err
-	}
-	kind, name = head[0], string(text)
-	if (kind != helloRaft && kind != helloStore) || head[1] != helloVersion {
-		return nil, 0, "", fmt.Errorf("%w: it began with %q", ErrVersion, head)
-	}
+	kind, name = hello.kind, hello.from
 	if !p.knows(name) {
 		_, _ = conn.Write([]byte{helloStranger})
 		return nil, 0, "", fmt.Errorf("%q is no member", name)
+	}
+	if mine := p.cluster(); hello.to != p.self.Name || (mine != 0 && hello.cluster != 0 && mine != hello.cluster) {
+		_, _ = conn.Write([]byte{helloOther})
+		return nil, 0, "", fmt.Errorf("%q wants %q of cluster %x, and this is %q of cluster %x", name, hello.to, hello.cluster, p.self.Name, mine)
 	}
 	if t, ok := conn.(*tls.Conn); ok {
 		if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(name); err != nil {
@@ -234,12 +245,65 @@ func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, er
 	return conn, kind, name, conn.SetDeadline(time.Time{})
 }
 
+// hello is how a connection begins.
+type hello struct {
+	kind     byte
+	from, to string
+	cluster  uint64
+}
+
+func (h hello) encode() []byte {
+	p := []byte{h.kind, helloVersion, byte(len(h.from))}
+	p = append(p, h.from...)
+	p = append(append(p, byte(len(h.to))), h.to...)
+	return binary.BigEndian.AppendUint64(p, h.cluster)
+}
+
+func readHello(r io.Reader) (h hello, err error) {
+	var head [2]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return h, err
+	}
+	if h.kind = head[0]; (h.kind != helloRaft && h.kind != helloStore) || head[1] != helloVersion {
+		return h, fmt.Errorf("%w: it began with %q", ErrVersion, head)
+	}
+	for _, name := range []*string{&h.from, &h.to} {
+		var size [1]byte
+		if _, err := io.ReadFull(r, size[:]); err != nil {
+			return h, err
+		}
+		text := make([]byte, size[0])
+		if _, err := io.ReadFull(r, text); err != nil {
+			return h, err
+		}
+		*name = string(text)
+	}
+	var cluster [8]byte
+	_, err = io.ReadFull(r, cluster[:])
+	h.cluster = binary.BigEndian.Uint64(cluster[:])
+	return h, err
+}
+
 func (p *peers) knows(name string) bool {
 	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name })
 }
 
-// dial connects to a member.
+// dial connects to a member. One that is not where the cluster believes is looked for where the Config has it: so
+// members find each other after all have moved.
 func (p *peers) dial(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
+	conn, err := p.dialAt(ctx, to, kind)
+	if err == nil || errors.Is(err, errStranger) {
+		return conn, err
+	}
+	if i := slices.IndexFunc(p.told, func(m Peer) bool { return m.Name == to.Name && m.Addr != to.Addr }); i >= 0 {
+		if conn, otherErr := p.dialAt(ctx, p.told[i], kind); otherErr == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+func (p *peers) dialAt(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	raw, err := p.dialer(ctx, to.Addr)
@@ -269,15 +333,18 @@ func (p *peers) greet(ctx context.Context, raw net.Conn, to Peer, kind byte) (ne
 		cfg.ServerName = to.Name
 		conn = tls.Client(raw, cfg)
 	}
-	hello := append([]byte{kind, helloVersion, byte(len(p.self.Name))}, p.self.Name...)
-	if _, err := conn.Write(hello); err != nil {
+	if _, err := conn.Write(hello{kind, p.self.Name, to.Name, p.cluster()}.encode()); err != nil {
 		return nil, err
 	}
 	var answer [1]byte
 	if _, err := io.ReadFull(conn, answer[:]); err != nil {
 		return nil, err
 	}
-	if answer[0] != helloWelcome {
+	switch answer[0] {
+	case helloWelcome:
+	case helloOther:
+		return nil, errOther
+	default:
 		return nil, errStranger
 	}
 	return conn, conn.SetDeadline(time.Time{})
