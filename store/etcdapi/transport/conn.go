@@ -414,7 +414,7 @@ func (c *conn) call(s *stream, content []byte) {
 		return
 	}
 	if quick := s.request.method.quick; quick != nil {
-		answer, done, err := quick(noContext, false, message, append(c.scratch[:0], noPrefix...))
+		answer, done, err := quick((*Call)(s), message, append(c.scratch[:0], noPrefix...))
 		if done {
 			c.scratch = nil
 			if s.finish(answer, statusOf(err)) {

@@ -26,10 +26,10 @@ type Config struct {
 }
 
 // Quick is a form of a unary method that works on bytes. request is the encoded request message, valid until it
-// returns; the answer's encoding is appended to answer and returned. With wait false it must not wait for anything: it
-// returns done false if it would have to, or would take long, and is called again with wait true, on a goroutine of the
-// call's own. ctx is the call's only if wait is true.
-type Quick func(ctx context.Context, wait bool, request, answer []byte) (_ []byte, done bool, err error)
+// returns; the answer's encoding is appended to answer and returned. While Call.Wait is false it must not wait for anything: it
+// returns done false if it would have to, or would take long, and is called again on a goroutine of the call's own, where
+// Wait is true.
+type Quick func(c *Call, request, answer []byte) (_ []byte, done bool, err error)
 
 // method is what a path leads to.
 type method struct {

@@ -25,8 +25,6 @@ const noPrefix = "\x00\x00\x00\x00\x00"
 // maxPending is how much of a stream may wait for its client before SendMsg waits.
 const maxPending = 64 << 10
 
-var noContext = context.Background()
-
 // stream is a call. A unary one is begun when its message is there.
 type stream struct {
 	conn    *conn
@@ -119,7 +117,7 @@ func (s *stream) run(scratch []byte) []byte {
 	answer := append(scratch[:0], noPrefix...)
 	var err error
 	if done := false; m.quick != nil {
-		answer, done, err = m.quick(s.ctx, true, s.message, answer)
+		answer, done, err = m.quick((*Call)(s), s.message, answer)
 		if !done && err == nil {
 			err = status.Error(codes.Internal, "the call was not done")
 		}
@@ -309,6 +307,30 @@ func (c *callContext) Value(key any) any {
 		c.values = grpc.NewContextWithServerTransportStream(ctx, (*unaryStream)(c.stream))
 	})
 	return c.values.Value(key)
+}
+
+// Call is a call as its Quick form sees it.
+type Call stream
+
+// Wait reports whether the call may wait. If not it has no context of its own.
+func (c *Call) Wait() bool { return c.cancel != nil }
+
+// Context returns the call's context, or without Wait one that never ends.
+func (c *Call) Context() context.Context {
+	if c.ctx == nil {
+		return context.Background()
+	}
+	return c.ctx
+}
+
+// Header returns the first value of a header of the request, which is not a binary one.
+func (c *Call) Header(name string) string {
+	for _, f := range c.request.fields {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
 }
 
 // unaryStream is what grpc.SetHeader and its like find in the context.
