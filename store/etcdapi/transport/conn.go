@@ -572,7 +572,7 @@ func (c *conn) remove(s *stream) {
 }
 
 func (c *conn) checkIdle() {
-	if !c.idled && (c.dead || c.draining && len(c.streams) == 0 && c.running == 0) {
+	if !c.idled && (c.dead || c.draining && len(c.streams) == 0 && c.running == 0 && len(c.out) == 0 && !c.writing) {
 		c.idled = true
 		close(c.idle)
 	}
@@ -626,6 +626,7 @@ func (c *conn) flush() {
 		c.pumpAll()
 	}
 	c.writing = false
+	c.checkIdle()
 	c.mu.Unlock()
 }
 
