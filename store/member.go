@@ -86,7 +86,7 @@ func (s *signal) fire() {
 
 // openMember opens a member of a cluster. It does not wait for the others: what is asked of it does.
 func openMember(ctx context.Context, s *Store) (_ engine, err error) {
-	d, err := openDisk(s)
+	d, err := openDisk(ctx, s)
 	if err != nil {
 		return nil, err
 	}
