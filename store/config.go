@@ -45,9 +45,10 @@ type Config struct {
 	// versions that are not compacted. Zero means no bound.
 	QuotaBytes int64
 	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative
-	// value for ever, until Compact is called.
+	// value for ever, until Compact is called. A nanosecond leaves it to RetainRevisions alone.
 	Retention time.Duration
-	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000.
+	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000, a negative value leaves it
+	// to Retention alone.
 	RetainRevisions int64
 	// Name makes the store a member of a cluster, under this name, which no other member has or had. Empty means a
 	// store without peers, and then what follows here is not used.
@@ -95,7 +96,6 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxTxnOps", int64(c.MaxTxnOps)},
 		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
 		{"QuotaBytes", c.QuotaBytes},
-		{"RetainRevisions", c.RetainRevisions},
 		{"HoldVersion", int64(c.HoldVersion)},
 	} {
 		if f.value < 0 {

@@ -58,7 +58,7 @@ func TestCompactionAtDeletion(t *testing.T) {
 // TestFailedMachineSavesNothing shows that a state which lacks an entry is not saved as a snapshot.
 func TestFailedMachineSavesNothing(t *testing.T) {
 	failed := 0
-	m := &machine{state: newState(), onFail: func(error) { failed++ }}
+	m := &machine{store: &Store{}, state: newState(), onFail: func(error) { failed++ }}
 	before, err := m.Snapshot()
 	require.NoError(t, err)
 	m.fail(ErrVersion)
