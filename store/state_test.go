@@ -114,7 +114,7 @@ func TestUnknownEntryStops(t *testing.T) {
 // the cluster uses it.
 func TestEarlyEntryIsRefused(t *testing.T) {
 	for _, release := range []uint64{formatVersion, nextFormat} {
-		s, err := Open(t.Context(), Config{Dir: t.TempDir(), release: release})
+		s, err := Open(t.Context(), Config{Dir: t.TempDir(), release: release, HoldVersion: 1})
 		require.NoError(t, err)
 		defer s.Close()
 		next := command{kind: commandNext, name: "a"}
