@@ -130,13 +130,13 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add(bare.Bytes())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if st, err := decodeSnapshot(bytes.NewReader(p), formatVersion); err == nil {
-			st.history()
+			st.history(st.compacted, st.revision, 0)
 		}
 	})
 }
 
 func FuzzCheckBolt(f *testing.F) {
-	s, err := openBoltLog(f.TempDir(), nil)
+	s, err := openBoltLog(f.TempDir())
 	require.NoError(f, err)
 	require.NoError(f, s.SetUint64([]byte("term"), 3))
 	require.NoError(f, s.Close())
