@@ -36,6 +36,8 @@ type bugs struct {
 	keepsCreate   bool // a key that comes back has the create revision it had
 
 	keepNonVoters bool // no fault: members without a vote are not promoted
+	// disk, if set, puts something in front of a memory disk. fail stops the member.
+	disk func(behind disk, fail func(error)) disk
 }
 
 // moment is how long the faults last that need somebody to come in between.

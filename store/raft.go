@@ -90,6 +90,9 @@ func openDisk(s *Store) (*durable, error) {
 	d.machine = &machine{store: s, state: st, onFail: d.fail}
 	if s.cfg.MemoryDisk != nil {
 		d.logs, err = s.cfg.MemoryDisk.open()
+		if behind := s.cfg.bugs.disk; behind != nil && err == nil {
+			d.logs = behind(d.logs, d.fail)
+		}
 		return d, err
 	}
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
