@@ -8,14 +8,28 @@ func (st *state) applyTxn(txn *Txn) result {
 		return r
 	}
 	st.begin()
-	changed := &st.events[len(st.events)-1]
 	rest = path
 	res := st.run(txn, &rest)
-	if len(changed.events) > 0 {
+	if st.sub > 0 {
 		setRevisions(res, st.revision+1)
 	}
 	st.commit()
 	return result{txn: res, revision: st.revision}
+}
+
+// applyPut is applyTxn for a transaction that puts a key and does nothing else.
+func (st *state) applyPut(put *PutRequest) result {
+	if r := st.checkPut(put); r.err != nil {
+		return r
+	}
+	st.begin()
+	prev := st.runPut(put)
+	st.commit()
+	r := result{revision: st.revision, put: PutResult{Revision: st.revision}}
+	if put.PrevKV && prev != nil {
+		r.put.PrevKV = &prev.KV
+	}
+	return r
 }
 
 // readTxn serves a transaction that changes nothing.
@@ -96,13 +110,8 @@ func (st *state) check(txn *Txn, path *[]bool) result {
 	for i := range ops {
 		switch op := &ops[i]; {
 		case op.Put != nil:
-			if op.Put.Lease != 0 {
-				if _, found := st.leases.Get(leaseRecord{id: op.Put.Lease}); !found {
-					return result{err: ErrLeaseNotFound, key: string(op.Put.Key)}
-				}
-			}
-			if (op.Put.IgnoreValue || op.Put.IgnoreLease) && st.current(op.Put.Key) == nil {
-				return result{err: ErrKeyNotFound, key: string(op.Put.Key)}
+			if r := st.checkPut(op.Put); r.err != nil {
+				return r
 			}
 		case op.Range != nil:
 			if err := st.readable(op.Range.Revision); err != nil {
@@ -113,6 +122,18 @@ func (st *state) check(txn *Txn, path *[]bool) result {
 				return r
 			}
 		}
+	}
+	return result{}
+}
+
+func (st *state) checkPut(put *PutRequest) result {
+	if put.Lease != 0 {
+		if _, found := st.leases.Get(leaseRecord{id: put.Lease}); !found {
+			return result{err: ErrLeaseNotFound, key: string(put.Key)}
+		}
+	}
+	if (put.IgnoreValue || put.IgnoreLease) && st.current(put.Key) == nil {
+		return result{err: ErrKeyNotFound, key: string(put.Key)}
 	}
 	return result{}
 }
@@ -128,7 +149,11 @@ func (st *state) run(txn *Txn, path *[]bool) *TxnResult {
 		case op.Range != nil:
 			out.Range = st.rangeWithin(op.Range)
 		case op.Put != nil:
-			out.Put = st.runPut(op.Put)
+			prev := st.runPut(op.Put)
+			out.Put = &PutResult{Revision: st.revision}
+			if op.Put.PrevKV && prev != nil {
+				out.Put.PrevKV = &prev.KV
+			}
 		case op.Delete != nil:
 			out.Delete = st.runDelete(op.Delete)
 		case op.Txn != nil:
@@ -148,7 +173,8 @@ func (st *state) rangeWithin(req *RangeRequest) *RangeResult {
 	return &res
 }
 
-func (st *state) runPut(put *PutRequest) *PutResult {
+// runPut returns the version before.
+func (st *state) runPut(put *PutRequest) *version {
 	value, lease := put.Value, put.Lease
 	if put.IgnoreValue || put.IgnoreLease {
 		if current := st.current(put.Key); current != nil {
@@ -160,12 +186,7 @@ func (st *state) runPut(put *PutRequest) *PutResult {
 			}
 		}
 	}
-	prev := st.put(put.Key, value, lease)
-	res := &PutResult{Revision: st.revision}
-	if put.PrevKV && prev != nil {
-		res.PrevKV = &prev.KV
-	}
-	return res
+	return st.put(put.Key, value, lease)
 }
 
 func (st *state) runDelete(del *DeleteRequest) *DeleteResult {

@@ -109,12 +109,8 @@ func (d *decoder) attributes() *attributes {
 
 // describe has this member's attributes proposed if the state has others. It does not wait: it is called again.
 func (m *member) describe() {
-	if p := m.describing; p != nil {
-		select {
-		case <-p.done:
-		default:
-			return
-		}
+	if !m.describing.over() {
+		return
 	}
 	mine := m.store.attributes()
 	if has, found := m.store.current.Load().about(mine.name); !found || !has.equal(mine) {
@@ -124,12 +120,8 @@ func (m *member) describe() {
 
 // forgetStrangers is the leader's part.
 func (m *member) forgetStrangers() {
-	if p := m.forgetting; p != nil {
-		select {
-		case <-p.done:
-		default:
-			return
-		}
+	if !m.forgetting.over() {
+		return
 	}
 	members := m.known()
 	for _, a := range m.store.current.Load().members {

@@ -193,19 +193,15 @@ func (c *clerk) run(ctx context.Context, s *Store) {
 }
 
 func (c *clerk) expire(ctx context.Context, s *Store, expired []command) {
-	var waiting []*proposal
+	var waiting []proposal
 	for _, cmd := range expired {
 		if cmd.term = s.engine.term(); cmd.term == 0 {
 			return // who leads keeps the time
 		}
 		waiting = append(waiting, s.engine.submit(cmd))
 	}
-	for _, p := range waiting {
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			return
-		}
+	for i := range waiting {
+		_, _ = waiting[i].wait(ctx) // what has failed is due again
 	}
 }
 

@@ -50,7 +50,10 @@ func encodeEntry(commands [][]byte) []byte {
 }
 
 // decodeEntry returns the encoded commands of an entry, which share its memory.
-func decodeEntry(p []byte) ([][]byte, error) {
+func decodeEntry(p []byte) ([][]byte, error) { return decodeEntryInto(nil, p) }
+
+// decodeEntryInto is decodeEntry that uses the memory of commands, which is empty, if it is enough.
+func decodeEntryInto(commands [][]byte, p []byte) ([][]byte, error) {
 	if len(p) == 0 {
 		return nil, fmt.Errorf("%w: empty entry", ErrCorrupt)
 	}
@@ -59,7 +62,9 @@ func decodeEntry(p []byte) ([][]byte, error) {
 	}
 	d := &decoder{p: p[1:]}
 	n := d.count()
-	commands := make([][]byte, 0, n)
+	if cap(commands) < n {
+		commands = make([][]byte, 0, n)
+	}
 	for range n {
 		commands = append(commands, d.bytes())
 	}
@@ -69,14 +74,16 @@ func decodeEntry(p []byte) ([][]byte, error) {
 // encode appends the command.
 func (c *command) encode(p []byte) []byte {
 	if c.session != 0 {
-		p = append(p, byte(commandTagged))
-		p = binary.BigEndian.AppendUint64(p, c.session)
-		p = binary.AppendUvarint(p, c.seq)
-		p = binary.AppendUvarint(p, c.ack)
+		p = appendTag(p, c)
 	}
 	p = append(p, byte(c.kind))
 	switch c.kind {
 	case commandTxn:
+		if c.txn == nil { // the same as a transaction that does nothing else
+			p = append(p, 0, 1)
+			p = append(c.put.encode(p), 0)
+			break
+		}
 		p = c.txn.encode(p)
 	case commandGrant:
 		p = binary.AppendVarint(p, c.lease)
@@ -103,7 +110,28 @@ func (c *command) encode(p []byte) []byte {
 
 // decodeCommand reads what encode wrote. Byte slices share p's memory.
 func decodeCommand(p []byte) (command, error) {
-	d := &decoder{p: p}
+	d := decoder{p: p}
+	c := d.head()
+	return c, d.command(&c)
+}
+
+// decodeInto is decodeCommand that takes no memory for the command that is the most frequent: a transaction which
+// puts one key becomes put. The state machine does the same for both.
+func (c *command) decodeInto(p []byte) error {
+	d := decoder{p: p}
+	if *c = d.head(); c.kind == commandTxn && len(d.p) > 3 && d.p[0] == 0 && d.p[1] == 1 && d.p[2] == opPut {
+		d.p = d.p[3:]
+		if c.put = d.putRequest(); len(d.p) == 1 && d.p[0] == 0 {
+			return nil
+		}
+		d = decoder{p: p} // it does more
+		*c = d.head()
+	}
+	return d.command(c)
+}
+
+// head reads a command's tag, if it has one, and its kind.
+func (d *decoder) head() command {
 	c := command{kind: commandKind(d.byte())}
 	if c.kind == commandTagged {
 		if c.session, c.seq, c.ack = d.fixed(), d.uint(), d.uint(); c.session == 0 {
@@ -111,6 +139,11 @@ func decodeCommand(p []byte) (command, error) {
 		}
 		c.kind = commandKind(d.byte())
 	}
+	return c
+}
+
+// command reads the rest, up to the end.
+func (d *decoder) command(c *command) error {
 	switch c.kind {
 	case commandTxn:
 		c.txn = d.txn(0)
@@ -132,10 +165,10 @@ func decodeCommand(p []byte) (command, error) {
 		c.version = d.uint()
 	default:
 		if d.err == nil {
-			return c, fmt.Errorf("%w: command of kind %d", ErrVersion, c.kind)
+			return fmt.Errorf("%w: command of kind %d", ErrVersion, c.kind)
 		}
 	}
-	return c, d.end()
+	return d.end()
 }
 
 func appendBytes(p, b []byte) []byte {
@@ -170,12 +203,7 @@ func (op *Op) encode(p []byte) []byte {
 	case op.Range != nil:
 		return op.Range.encode(append(p, opRange))
 	case op.Put != nil:
-		put := op.Put
-		flags := bit(put.PrevKV, flagPrevKV) | bit(put.IgnoreValue, flagIgnoreValue) | bit(put.IgnoreLease, flagIgnoreLease)
-		p = append(p, opPut, flags)
-		p = appendBytes(p, put.Key)
-		p = appendBytes(p, put.Value)
-		return binary.AppendVarint(p, put.Lease)
+		return op.Put.encode(p)
 	case op.Delete != nil:
 		p = append(p, opDelete, bit(op.Delete.PrevKV, flagPrevKV))
 		p = appendBytes(p, op.Delete.Key)
@@ -183,6 +211,14 @@ func (op *Op) encode(p []byte) []byte {
 	default:
 		return op.Txn.encode(append(p, opTxn))
 	}
+}
+
+func (r *PutRequest) encode(p []byte) []byte {
+	flags := bit(r.PrevKV, flagPrevKV) | bit(r.IgnoreValue, flagIgnoreValue) | bit(r.IgnoreLease, flagIgnoreLease)
+	p = append(p, opPut, flags)
+	p = appendBytes(p, r.Key)
+	p = appendBytes(p, r.Value)
+	return binary.AppendVarint(p, r.Lease)
 }
 
 func (r *RangeRequest) encode(p []byte) []byte {
@@ -322,11 +358,8 @@ func (d *decoder) ops(depth int) []Op {
 		case opRange:
 			op.Range = d.rangeRequest()
 		case opPut:
-			flags := d.byte()
-			op.Put = &PutRequest{
-				PrevKV: flags&flagPrevKV != 0, IgnoreValue: flags&flagIgnoreValue != 0, IgnoreLease: flags&flagIgnoreLease != 0,
-				Key: d.bytes(), Value: d.bytes(), Lease: d.int(),
-			}
+			put := d.putRequest()
+			op.Put = &put
 		case opDelete:
 			op.Delete = &DeleteRequest{PrevKV: d.byte()&flagPrevKV != 0, Key: d.bytes(), End: d.bytes()}
 		case opTxn:
@@ -337,6 +370,14 @@ func (d *decoder) ops(depth int) []Op {
 		ops = append(ops, op)
 	}
 	return ops
+}
+
+func (d *decoder) putRequest() PutRequest {
+	flags := d.byte()
+	return PutRequest{
+		PrevKV: flags&flagPrevKV != 0, IgnoreValue: flags&flagIgnoreValue != 0, IgnoreLease: flags&flagIgnoreLease != 0,
+		Key: d.bytes(), Value: d.bytes(), Lease: d.int(),
+	}
 }
 
 func (d *decoder) rangeRequest() *RangeRequest {

@@ -29,7 +29,8 @@ type command struct {
 	kind     commandKind
 	session  uint64        // the proposer's session; 0 if the command is never proposed again
 	seq, ack uint64        // its number in the session, and the lowest that its proposer still waits for
-	txn      *Txn          // txn
+	txn      *Txn          // txn; nil means that it consists of put
+	put      PutRequest    // txn
 	lease    int64         // grant, renew, revoke, expire
 	ttl      time.Duration // grant
 	renewals uint64        // expire: what the lease's counter must be
@@ -45,7 +46,8 @@ type command struct {
 type result struct {
 	err      error // one of the sentinels; nothing was changed then
 	key      string
-	revision int64 // the store's after the command, or what goes with err
-	txn      *TxnResult
+	revision int64      // the store's after the command, or what goes with err
+	txn      *TxnResult // of a transaction, unless it is in put
+	put      PutResult
 	ttl      time.Duration
 }

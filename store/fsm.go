@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,8 +20,12 @@ type machine struct {
 	onFail func(error)
 	failed atomic.Pointer[error]
 	index  atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
-	// applied, if set, is called when what commands did is visible, with those that have a session.
+	// applied, if set, is called when what commands did is visible, with the outcomes of those of session.
 	applied func([]outcome)
+	session uint64
+	// commands and encoded are the memory that every entry is decoded into.
+	commands []command
+	encoded  [][]byte
 	// restored, if set, is called when a snapshot took the state's place; it must not keep the state.
 	restored func(*state)
 
@@ -58,10 +63,10 @@ func (m *machine) hashAt(applied uint64) (hash uint64, found bool) {
 	return c.hash, applied > 0 && c.applied == applied
 }
 
-// outcome is what became of a command that has a session.
+// outcome is what became of an entry's commands, which have a session and the numbers from first on.
 type outcome struct {
-	session, seq uint64
-	result       result
+	session, first uint64
+	results        []result
 }
 
 var (
@@ -121,26 +126,39 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	encoded, err := decodeEntry(entry.Data)
+	encoded, err := decodeEntryInto(m.encoded[:0], entry.Data)
 	if err != nil {
 		return nil, err
 	}
+	commands := slices.Grow(m.commands[:0], len(encoded))[:len(encoded)]
+	m.encoded, m.commands = encoded, commands
+	defer func() {
+		clear(encoded)
+		clear(commands)
+	}()
 	// All of an entry is understood before any of it is applied.
-	commands := make([]command, len(encoded))
 	for i, p := range encoded {
-		if commands[i], err = decodeCommand(p); err != nil {
+		if err := commands[i].decodeInto(p); err != nil {
 			return nil, err
 		}
 	}
-	results := make([]result, len(commands))
+	// Of another member's commands nobody here wants to know the results.
+	wanted := len(commands) > 0 && (m.session == 0 || commands[0].session == 0 || commands[0].session == m.session)
+	var results []result
+	if wanted {
+		results = make([]result, len(commands))
+	}
 	for i := range commands {
 		m.state.mix(encoded[i])
-		results[i] = m.state.apply(&commands[i], entry.Term)
+		r := m.state.apply(&commands[i], entry.Term)
+		if wanted {
+			results[i] = r
+		}
 		m.state.mixEffect()
 		m.mark()
-		if c := &commands[i]; c.session != 0 && m.applied != nil {
-			*outcomes = append(*outcomes, outcome{c.session, c.seq, results[i]})
-		}
+	}
+	if wanted && commands[0].session != 0 && m.applied != nil {
+		*outcomes = append(*outcomes, outcome{commands[0].session, commands[0].seq, results})
 	}
 	return results, nil
 }
@@ -150,7 +168,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.state.sessions.Clone(), m.failure, m.distort()}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.failure, m.distort()}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.

@@ -42,24 +42,19 @@ type member struct {
 	hurry    chan struct{} // followers should learn what is committed
 	notices  notices
 	rounds   rounds
+	sole     sole
 	tender   *tender
 
-	describing, forgetting *proposal // the tender's
+	describing, forgetting proposal // the tender's
 
 	waiting struct {
 		sync.Mutex
-		number uint64
-		all    map[uint64]*tagged // by number, those without an outcome
-		queue  []*tagged          // those that are not on their way
+		closed bool
+		number uint64  // of the newest command
+		size   int     // of the last entry
+		all    batches // those without an outcome, by number
+		queue  batches // those of them that are not on their way
 	}
-}
-
-// tagged is a proposal with a number.
-type tagged struct {
-	proposal
-	number  uint64
-	encoded []byte // without its tag
-	sent    bool
 }
 
 // signal wakes all who wait for something to have changed.
@@ -99,7 +94,6 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		session: 1 + rand.Uint64N(1<<63), hurry: make(chan struct{}, 1), tender: newTender(),
 	}
 	m.background, m.cancel = context.WithCancel(context.Background())
-	m.waiting.all = map[uint64]*tagged{}
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
@@ -210,12 +204,12 @@ func (m *member) begin() {
 	}
 	for m.raft.State() == raft.Leader && m.failure() == nil {
 		open := command{kind: commandOpen, cluster: newClusterID()}
-		if err := m.apply(encodeEntry([][]byte{open.encode(nil)})); err == nil {
+		if err := m.apply(encodeCommand(&open)); err == nil {
 			if m.raft.CurrentTerm() == term {
 				if !m.store.cfg.bugs.noFullTime {
 					m.store.clerk.reset(m.store.current.Load().leases)
 				}
-				m.reign.Store(term)
+				m.enthrone(term)
 				m.turn.fire()
 			}
 			return
@@ -279,6 +273,7 @@ func (m *member) close() error {
 		return nil
 	}
 	m.closing = true
+	m.changed()
 	m.mu.Unlock()
 	m.nudge()
 	m.entering.Wait()

@@ -176,8 +176,8 @@ func (m *member) changeHere(kind byte, p Peer) error {
 		case slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.Address) == p.Addr }):
 			return fmt.Errorf("%w: another member is at %s", ErrMember, p.Addr)
 		}
-		err := m.enter(func() error {
-			return m.raft.AddNonvoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout).Error()
+		err := m.reconfigure(func() raft.IndexFuture {
+			return m.raft.AddNonvoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout)
 		})
 		m.tender.nudge()
 		return err
@@ -193,7 +193,7 @@ func (m *member) changeHere(kind byte, p Peer) error {
 			}
 			return ErrNotLeader
 		}
-		err := m.enter(func() error { return m.raft.RemoveServer(id, 0, memberTimeout).Error() })
+		err := m.reconfigure(func() raft.IndexFuture { return m.raft.RemoveServer(id, 0, memberTimeout) })
 		m.tender.nudge()
 		return err
 	case memberTransfer:

@@ -35,19 +35,15 @@ func openMemory(s *Store) (*memory, error) {
 	return &memory{store: s, state: st}, nil
 }
 
-func (m *memory) submit(cmd command) *proposal {
-	p := &proposal{cmd: cmd, done: make(chan struct{})}
+func (m *memory) submit(cmd command) proposal {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.closed.Load() {
-		m.mu.Unlock()
-		p.finish(result{}, ErrClosed)
-		return p
+		return proposal{err: ErrClosed}
 	}
-	r := m.state.apply(&p.cmd, memoryTerm)
+	r := m.state.apply(&cmd, memoryTerm)
 	m.store.publish(m.state)
-	m.mu.Unlock()
-	p.finish(r, nil)
-	return p
+	return proposal{result: r}
 }
 
 func (m *memory) readable(context.Context) error { return m.local() }

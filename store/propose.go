@@ -1,55 +1,80 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-func (m *member) submit(cmd command) *proposal {
-	t := &tagged{proposal: proposal{cmd: cmd, done: make(chan struct{})}, encoded: cmd.encode(nil)}
-	refused := m.failure()
-	m.waiting.Lock()
-	if refused == nil && m.waiting.all == nil {
-		refused = ErrClosed
+func (m *member) submit(cmd command) proposal {
+	if refused := m.failure(); refused != nil {
+		return proposal{err: refused}
 	}
-	if refused == nil {
-		m.waiting.number++
-		t.number = m.waiting.number
-		m.waiting.all[t.number] = t
-		m.waiting.queue = append(m.waiting.queue, t)
+	w := &m.waiting
+	w.Lock()
+	if w.closed {
+		w.Unlock()
+		return proposal{err: ErrClosed}
 	}
-	m.waiting.Unlock()
-	if refused != nil {
-		t.finish(result{}, refused)
-		return &t.proposal
+	w.number++
+	cmd.session, cmd.seq, cmd.ack = m.session, w.number, w.number
+	if len(w.all) > 0 {
+		cmd.ack = w.all[0].first
 	}
-	m.nudge()
-	return &t.proposal
+	p := w.queue.add(&cmd, m.store.cfg.MaxBatchBytes, room(w.size), func(b *batch) {
+		b.first = cmd.seq
+		w.all = append(w.all, b)
+	})
+	w.Unlock()
+	if p.at == 0 { // otherwise who came first has done it
+		m.nudge()
+	}
+	return p
+}
+
+// find returns the place in all of the batch that begins with a number, or where it would be. The caller holds the
+// lock.
+func (m *member) find(first uint64) (at int, found bool) {
+	return slices.BinarySearchFunc(m.waiting.all, first, func(b *batch, first uint64) int { return cmp.Compare(b.first, first) })
+}
+
+// remove takes a batch out of all, and reports whether it was there: then it is for the caller to finish it. The
+// caller holds the lock.
+func (m *member) remove(b *batch) bool {
+	at, found := m.find(b.first)
+	if found = found && m.waiting.all[at] == b; found {
+		m.waiting.all = slices.Delete(m.waiting.all, at, at+1)
+	}
+	return found
 }
 
 // onApplied is called by the state machine.
 func (m *member) onApplied(outcomes []outcome) {
-	var mine []*tagged
-	var results []result
-	m.waiting.Lock()
 	for _, o := range outcomes {
-		if o.session != m.session || errors.Is(o.result.err, errRepeated) {
+		if o.session != m.session || errors.Is(o.results[0].err, errRepeated) {
 			continue
 		}
-		if t := m.waiting.all[o.seq]; t != nil {
-			delete(m.waiting.all, o.seq)
-			mine, results = append(mine, t), append(results, o.result)
+		var mine *batch
+		m.waiting.Lock()
+		if at, found := m.find(o.first); found {
+			mine = m.waiting.all[at]
+			m.remove(mine)
 		}
-	}
-	m.waiting.Unlock()
-	for i, t := range mine {
-		t.finish(results[i], nil)
+		m.waiting.Unlock()
+		switch {
+		case mine == nil:
+		case len(o.results) != mine.count:
+			mine.finish(nil, fmt.Errorf("%w: %d results for %d commands", ErrUnknownOutcome, len(o.results), mine.count))
+		default:
+			mine.finish(o.results, nil)
+		}
 	}
 	m.progress.fire()
 	select {
@@ -61,17 +86,18 @@ func (m *member) onApplied(outcomes []outcome) {
 // onRestored is called by the state machine. What the snapshot has run of this member's commands has an outcome that
 // nobody can tell any more.
 func (m *member) onRestored(st *state) {
-	var lost []*tagged
+	var lost []*batch
 	m.waiting.Lock()
-	for number, t := range m.waiting.all {
-		if t.sent && st.ran(m.session, number) {
-			delete(m.waiting.all, number)
-			lost = append(lost, t)
+	m.waiting.all = slices.DeleteFunc(m.waiting.all, func(b *batch) bool {
+		ran := b.sealed && st.ran(m.session, b.first)
+		if ran {
+			lost = append(lost, b)
 		}
-	}
+		return ran
+	})
 	m.waiting.Unlock()
-	for _, t := range lost {
-		t.finish(result{}, fmt.Errorf("%w: this member fell behind and was sent a snapshot", ErrUnknownOutcome))
+	for _, b := range lost {
+		b.finish(nil, fmt.Errorf("%w: this member fell behind and was sent a snapshot", ErrUnknownOutcome))
 	}
 	m.progress.fire()
 }
@@ -82,91 +108,66 @@ func (m *member) propose() {
 	defer m.stop()
 	defer m.entering.Wait()
 	for {
+		runtime.Gosched() // who is about to propose comes along: an entry costs the same for one as for many
 		turn := m.turn.next()
-		batch, entry := m.batch()
+		b := m.batch()
 		if refused := m.failure(); refused != nil {
 			m.refuse(refused)
 			return
 		}
-		if len(batch) == 0 {
+		if b == nil {
 			<-m.work
 			continue
 		}
-		err := m.carry(entry)
+		err := m.carry(b.entry)
 		switch {
 		case err == nil:
 			continue
 		case errors.Is(err, errStranger):
-			m.drop(batch, err)
+			m.drop(b, err)
 			continue
 		}
-		m.again(batch)
+		m.again(b)
 		_ = m.pause(m.background, turn) // its end is found at the top
 	}
 }
 
-// batch takes what waits, and tags and packs it.
-func (m *member) batch() (batch []*tagged, entry []byte) {
+// batch takes what waits, and completes it.
+func (m *member) batch() *batch {
 	m.waiting.Lock()
 	defer m.waiting.Unlock()
-	size, taken := 0, 0
-	for _, t := range m.waiting.queue {
-		if m.waiting.all[t.number] != t {
-			taken++ // it has an outcome by now
+	for {
+		b := m.waiting.queue.next()
+		if b == nil {
+			return nil
+		}
+		if at, found := m.find(b.first); !found || m.waiting.all[at] != b {
+			continue // it has an outcome by now
+		}
+		if int(b.abandoned.Load()) == b.count { // nobody waits for it
+			m.remove(b)
 			continue
 		}
-		if t.abandoned.Load() {
-			taken++
-			delete(m.waiting.all, t.number)
-			continue
-		}
-		if len(batch) > 0 && size+len(t.encoded) > m.store.cfg.MaxBatchBytes {
-			break
-		}
-		size += len(t.encoded)
-		t.sent = true
-		batch = append(batch, t)
-		taken++
+		b.seal()
+		m.waiting.size = len(b.entry)
+		return b
 	}
-	if m.waiting.queue = m.waiting.queue[taken:]; len(m.waiting.queue) == 0 {
-		m.waiting.queue = nil
-	}
-	if len(batch) == 0 {
-		return nil, nil
-	}
-	ack := m.waiting.number
-	for number := range m.waiting.all {
-		ack = min(ack, number)
-	}
-	encoded := make([][]byte, len(batch))
-	for i, t := range batch {
-		p := make([]byte, 0, len(t.encoded)+1+8+2*binary.MaxVarintLen64)
-		p = append(p, byte(commandTagged))
-		p = binary.BigEndian.AppendUint64(p, m.session)
-		p = binary.AppendUvarint(p, t.number)
-		p = binary.AppendUvarint(p, ack)
-		encoded[i] = append(p, t.encoded...)
-	}
-	return batch, encodeEntry(encoded)
 }
 
-// again puts back what has no outcome.
-func (m *member) again(batch []*tagged) {
+// again puts back what has no outcome, as it is: its numbers tell the state machine when it comes twice.
+func (m *member) again(b *batch) {
 	m.waiting.Lock()
 	defer m.waiting.Unlock()
-	m.waiting.queue = append(batch, m.waiting.queue...)
+	m.waiting.queue = slices.Insert(m.waiting.queue, 0, b)
 }
 
 // drop ends proposals that no leader will take from this member any more.
-func (m *member) drop(batch []*tagged, err error) {
+func (m *member) drop(b *batch, err error) {
 	m.waiting.Lock()
-	batch = slices.DeleteFunc(batch, func(t *tagged) bool { return m.waiting.all[t.number] != t })
-	for _, t := range batch {
-		delete(m.waiting.all, t.number)
-	}
+	mine := m.remove(b)
 	m.waiting.Unlock()
-	for _, t := range batch {
-		t.finish(result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
+	if mine {
+		b.finish(nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
 	}
 }
 
@@ -174,13 +175,13 @@ func (m *member) drop(batch []*tagged, err error) {
 func (m *member) refuse(err error) {
 	m.waiting.Lock()
 	all := m.waiting.all
-	m.waiting.all, m.waiting.queue = nil, nil
+	m.waiting.all, m.waiting.queue, m.waiting.closed = nil, nil, true
 	m.waiting.Unlock()
-	for _, t := range all {
-		if t.sent {
-			t.finish(result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
+	for _, b := range all {
+		if b.sealed {
+			b.finish(nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, err))
 		} else {
-			t.finish(result{}, err)
+			b.finish(nil, err)
 		}
 	}
 }

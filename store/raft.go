@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -34,17 +35,15 @@ type durable struct {
 	work    chan struct{} // queue is no longer empty, or closing or failed is set
 	done    chan struct{} // the proposing loop has ended
 
+	refused atomic.Pointer[error] // what refusal returns, for those who don't hold the lock
+
 	mu      sync.Mutex
-	queue   []*encodedProposal
+	queue   batches
+	size    int // of the last entry
 	closing bool
 	failed  error
 	raft    *raft.Raft  // set once, before anything is served
 	stopped raft.Future // of Raft's shutdown, once it has begun
-}
-
-type encodedProposal struct {
-	proposal
-	encoded []byte
 }
 
 // openRaft opens the directory, replays what it holds, and leads.
@@ -199,12 +198,8 @@ func (d *durable) lead(ctx context.Context, transport *loneTransport) error {
 		}
 	}
 	p := d.submit(command{kind: commandOpen, cluster: newClusterID()})
-	select {
-	case <-p.done:
-		return p.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	_, err := p.wait(ctx)
+	return err
 }
 
 // restore puts a snapshot in place of an empty state. It goes by way of a file, since Raft wants to know its size.
@@ -238,20 +233,18 @@ func (d *durable) restore(in io.Reader) (err error) {
 	return d.failure()
 }
 
-func (d *durable) submit(cmd command) *proposal {
-	p := &encodedProposal{proposal: proposal{cmd: cmd, done: make(chan struct{})}, encoded: cmd.encode(nil)}
+func (d *durable) submit(cmd command) proposal {
 	d.mu.Lock()
-	refused := d.refusal()
-	if refused == nil {
-		d.queue = append(d.queue, p)
+	if refused := d.refusal(); refused != nil {
+		d.mu.Unlock()
+		return proposal{err: refused}
 	}
+	p := d.queue.add(&cmd, d.store.cfg.MaxBatchBytes, room(d.size), nil)
 	d.mu.Unlock()
-	if refused != nil {
-		p.finish(result{}, refused)
-		return &p.proposal
+	if p.at == 0 { // otherwise who came first has done it
+		d.nudge()
 	}
-	d.nudge()
-	return &p.proposal
+	return p
 }
 
 // refusal says why nothing can be done. The caller holds the lock.
@@ -266,9 +259,16 @@ func (d *durable) refusal() error {
 }
 
 func (d *durable) failure() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.refusal()
+	if refused := d.refused.Load(); refused != nil {
+		return *refused
+	}
+	return nil
+}
+
+// changed takes in that refusal says something else than before. The caller holds the lock.
+func (d *durable) changed() {
+	refused := d.refusal()
+	d.refused.Store(&refused)
 }
 
 func (d *durable) nudge() {
@@ -284,6 +284,7 @@ func (d *durable) fail(err error) {
 	first := d.failed == nil
 	if first {
 		d.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+		d.changed()
 	}
 	d.mu.Unlock()
 	if first {
@@ -300,45 +301,35 @@ func (d *durable) propose() {
 	for range d.work {
 		for {
 			runtime.Gosched() // who is about to propose comes along: an entry costs the same for one as for many
-			batch, refused := d.take()
+			b, refused := d.take()
 			if refused != nil {
-				for _, p := range batch {
-					p.finish(result{}, refused)
+				for ; b != nil; b, _ = d.take() {
+					b.finish(nil, refused)
 				}
 				return
 			}
-			if len(batch) == 0 {
+			if b == nil {
 				break
 			}
-			d.commit(batch)
+			d.commit(b)
 		}
 	}
 }
 
-// take removes a batch from the queue; all of it if the loop has to end.
-func (d *durable) take() ([]*encodedProposal, error) {
+// take removes a batch from the queue and completes it.
+func (d *durable) take() (b *batch, refused error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	refused := d.refusal()
-	n, size := 0, 0
-	for n < len(d.queue) && (refused != nil || n == 0 || size+len(d.queue[n].encoded) <= d.store.cfg.MaxBatchBytes) {
-		size += len(d.queue[n].encoded)
-		n++
+	if b = d.queue.next(); b != nil {
+		b.seal()
+		d.size = len(b.entry)
 	}
-	batch := d.queue[:n:n]
-	if d.queue = d.queue[n:]; len(d.queue) == 0 {
-		d.queue = nil
-	}
-	return batch, refused
+	return b, d.refusal()
 }
 
 // commit carries a batch through Raft and answers it.
-func (d *durable) commit(batch []*encodedProposal) {
-	encoded := make([][]byte, len(batch))
-	for i, p := range batch {
-		encoded[i] = p.encoded
-	}
-	future := d.raft.Apply(encodeEntry(encoded), 0)
+func (d *durable) commit(b *batch) {
+	future := d.raft.Apply(b.entry, 0)
 	err := future.Error()
 	switch {
 	case err == nil:
@@ -355,17 +346,11 @@ func (d *durable) commit(batch []*encodedProposal) {
 		case error:
 			err = fmt.Errorf("%w: %w", ErrFailed, answer)
 		}
-		if err == nil && len(results) != len(batch) {
-			err = fmt.Errorf("%w: %d results for %d commands", ErrUnknownOutcome, len(results), len(batch))
+		if err == nil && len(results) != b.count {
+			err = fmt.Errorf("%w: %d results for %d commands", ErrUnknownOutcome, len(results), b.count)
 		}
 	}
-	for i, p := range batch {
-		if err != nil {
-			p.finish(result{}, err)
-		} else {
-			p.finish(results[i], nil)
-		}
-	}
+	b.finish(results, err)
 }
 
 // readable: the only voter can't be deposed, and what it acknowledged it had applied, so that its newest view is
@@ -390,6 +375,7 @@ func (d *durable) close() error {
 		return nil
 	}
 	d.closing = true
+	d.changed()
 	d.mu.Unlock()
 	d.nudge()
 	<-d.done

@@ -60,6 +60,9 @@ func (m *member) runRounds() {
 // readable implements engine: a read may begin when this member has applied what the leader had committed at some
 // moment after the read came, at which it still led.
 func (m *member) readable(ctx context.Context) error {
+	if m.leadsAlone() {
+		return m.catchUp(ctx)
+	}
 	for {
 		turn := m.turn.next()
 		if err := m.failure(); err != nil {

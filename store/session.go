@@ -28,31 +28,52 @@ type session struct {
 	low  uint64
 	done []uint64 // in order, all of them low or above
 	used uint64   // the count of commands at its last use
+	age  uint64   // the state's when it was made: snapshots that were taken since share it
 }
 
 func sessionLess(a, b *session) bool { return a.id < b.id }
 
-// admit reports whether a command has not been run, and takes note that it is. Records are replaced, never changed:
-// snapshots share them.
+// admit reports whether a command has not been run, and takes note that it is. Records that a snapshot shares are
+// replaced, never changed.
 func (st *state) admit(cmd *command) bool {
-	old, found := st.sessions.Get(&session{id: cmd.session})
-	if !found {
-		old = &session{id: cmd.session}
-	}
-	next := &session{id: cmd.session, low: max(old.low, cmd.ack), used: st.applied}
-	kept, _ := slices.BinarySearch(old.done, next.low)
-	at, repeated := slices.BinarySearch(old.done, cmd.seq)
-	repeated = repeated || cmd.seq < old.low
-	next.done = old.done[kept:len(old.done):len(old.done)]
-	if !repeated && cmd.seq >= next.low {
-		if at == len(old.done) { // the ordinary case; only the newest record appends to the array it shares
-			next.done = append(old.done[kept:], cmd.seq)
+	s := st.session(cmd.session)
+	old, low := s.done, s.low
+	s.low, s.used = max(low, cmd.ack), st.applied
+	kept, _ := slices.BinarySearch(old, s.low)
+	at, repeated := slices.BinarySearch(old, cmd.seq)
+	repeated = repeated || cmd.seq < low
+	s.done = old[kept:]
+	if !repeated && cmd.seq >= s.low {
+		if at == len(old) { // the ordinary case; only the newest record appends to the array it shares
+			s.done = append(s.done, cmd.seq)
 		} else {
-			next.done = slices.Insert(slices.Clone(next.done), at-kept, cmd.seq)
+			s.done = slices.Insert(slices.Clone(s.done), at-kept, cmd.seq)
 		}
 	}
-	st.sessions.ReplaceOrInsert(next)
 	return !repeated
+}
+
+// session returns a record that may be changed. Commands of one session mostly come one after the other.
+func (st *state) session(id uint64) *session {
+	if s := st.proposer; s != nil && s.id == id && s.age == st.age {
+		return s
+	}
+	s := &session{id: id}
+	if old, found := st.sessions.Get(s); found {
+		if s = old; s.age != st.age {
+			s = &session{id: id, low: old.low, done: old.done, used: old.used}
+		}
+	}
+	s.age = st.age
+	st.sessions.ReplaceOrInsert(s)
+	st.proposer = s
+	return s
+}
+
+// sharedSessions returns the sessions as they are now.
+func (st *state) sharedSessions() *btree.BTreeG[*session] {
+	st.age++
+	return st.sessions.Clone()
 }
 
 // sweep forgets sessions that nobody can use any more.
@@ -69,6 +90,7 @@ func (st *state) sweep() {
 	})
 	for _, s := range old {
 		st.sessions.Delete(s)
+		st.proposer = nil
 	}
 }
 

@@ -29,7 +29,7 @@ func TestSessions(t *testing.T) {
 	require.True(t, st.ran(1, 1))
 	require.False(t, st.ran(1, 2))
 	snapshot := st.snapshot()
-	sessions := st.sessions.Clone()
+	sessions := st.sharedSessions()
 	check(true, 1, 2, 2)
 	var out bytes.Buffer
 	require.NoError(t, snapshot.encodeWith(&out, sessions))

@@ -90,8 +90,11 @@ type view struct {
 type state struct {
 	view
 	sessions *btree.BTreeG[*session]
-	touched  []touch // versions by revision, for compaction
+	proposer *session // the one used last; nil means none
+	age      uint64   // how often the sessions have been shared
+	touched  []touch  // versions by revision, for compaction
 	events   []change
+	buffer   []watch.Event[Event] // of all changes in events
 	notes    []leaseNote
 	sub      int32
 	bugs     bugs
@@ -114,6 +117,7 @@ type touch struct {
 type change struct {
 	revision int64
 	events   []watch.Event[Event]
+	start    int // of events in the state's buffer, until drain
 }
 
 func newState() *state {
@@ -151,8 +155,12 @@ func (st *state) snapshot() *view {
 
 // drain returns what has changed since the last call.
 func (st *state) drain() ([]change, []leaseNote) {
-	changes, notes := st.events, st.notes
-	st.events, st.notes = nil, nil
+	changes, notes, end := st.events, st.notes, len(st.buffer)
+	for i := len(changes) - 1; i >= 0; i-- {
+		start := changes[i].start
+		changes[i].events, end = st.buffer[start:end:end], start
+	}
+	st.events, st.notes, st.buffer = nil, nil, nil
 	return changes, notes
 }
 
@@ -175,6 +183,9 @@ func (st *state) apply(cmd *command, term uint64) result {
 func (st *state) dispatch(cmd *command, term uint64) result {
 	switch cmd.kind {
 	case commandTxn:
+		if cmd.txn == nil {
+			return st.applyPut(&cmd.put)
+		}
 		return st.applyTxn(cmd.txn)
 	case commandGrant:
 		if cmd.lease <= 0 || cmd.ttl <= 0 || cmd.ttl > MaxLeaseTTL {
@@ -256,12 +267,11 @@ func (st *state) mixEffect() {
 // begin and commit bracket the changes of one revision.
 func (st *state) begin() {
 	st.sub = 0
-	st.events = append(st.events, change{revision: st.revision + 1})
+	st.events = append(st.events, change{revision: st.revision + 1, start: len(st.buffer)})
 }
 
 func (st *state) commit() {
-	last := &st.events[len(st.events)-1]
-	if len(last.events) == 0 {
+	if st.sub == 0 {
 		st.events = st.events[:len(st.events)-1]
 		return
 	}
@@ -338,8 +348,7 @@ func (st *state) record(it *item, key string, next *version, event Event, prev *
 	if prev != nil {
 		event.PrevKV = &prev.KV
 	}
-	last := &st.events[len(st.events)-1]
-	last.events = append(last.events, watch.Event[Event]{Key: key, Value: event, Size: int(size)})
+	st.buffer = append(st.buffer, watch.Event[Event]{Key: key, Value: event, Size: int(size)})
 }
 
 func versionSize(v *version) int64 { return int64(len(v.Key)+len(v.Value)) + versionOverhead }

@@ -15,8 +15,8 @@ import (
 
 // engine carries commands to the state machine.
 type engine interface {
-	// submit hands in a command; the caller waits on what it returns.
-	submit(cmd command) *proposal
+	// submit hands in a command; the caller waits on what it returns. Of what cmd refers to, nothing is used after it.
+	submit(cmd command) proposal
 	// readable waits until the newest view has all that was acknowledged before the call.
 	readable(ctx context.Context) error
 	// local returns an error while not even serializable reads can be served.
@@ -26,21 +26,6 @@ type engine interface {
 	// status adds what only the engine knows.
 	status(*Status)
 	close() error
-}
-
-// proposal is a command on its way. done is closed when result and err are set.
-type proposal struct {
-	cmd    command
-	done   chan struct{}
-	result result
-	err    error // the command's fate as a whole: ErrClosed, ErrUnknownOutcome, ...
-	// abandoned says that nobody waits any more, so that it need not be proposed again.
-	abandoned atomic.Bool
-}
-
-func (p *proposal) finish(r result, err error) {
-	p.result, p.err = r, err
-	close(p.done)
 }
 
 // Store is a key-value store. Open makes one.
@@ -141,11 +126,21 @@ func (s *Store) Txn(ctx context.Context, txn Txn) (TxnResult, error) {
 
 // Put sets a key.
 func (s *Store) Put(ctx context.Context, req PutRequest) (PutResult, error) {
-	res, err := s.txn(ctx, "put", &Txn{Then: []Op{{Put: &req}}})
+	const op = "put"
+	if err := req.validate(); err != nil {
+		return PutResult{}, &Error{Op: op, Err: err}
+	}
+	if err := s.admit(op, 32+len(req.Key)+len(req.Value), true); err != nil {
+		return PutResult{}, err
+	}
+	r, err := s.propose(ctx, op, command{kind: commandTxn, put: req})
 	if err != nil {
 		return PutResult{}, err
 	}
-	return *res.Responses[0].Put, nil
+	if r.err != nil {
+		return PutResult{}, r.failure(op)
+	}
+	return r.put, nil
 }
 
 // Delete deletes a key or a range of keys. Deleting what does not exist is no error and no new revision.
@@ -168,13 +163,8 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 		}
 		return v.readTxn(op, txn)
 	}
-	if size := txn.size(); size > s.cfg.MaxRequestBytes {
-		return nil, &Error{Op: op, Err: fmt.Errorf("%w: %d bytes, and %d are allowed", ErrTooLarge, size, s.cfg.MaxRequestBytes)}
-	}
-	if s.cfg.QuotaBytes > 0 && txn.puts() {
-		if held := s.current.Load().bytes; held > s.cfg.QuotaBytes {
-			return nil, &Error{Op: op, Err: fmt.Errorf("%w: the store holds %d bytes, and %d are allowed", ErrQuota, held, s.cfg.QuotaBytes)}
-		}
+	if err := s.admit(op, txn.size(), s.cfg.QuotaBytes > 0 && txn.puts()); err != nil {
+		return nil, err
 	}
 	r, err := s.propose(ctx, op, command{kind: commandTxn, txn: txn})
 	if err != nil {
@@ -183,7 +173,24 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 	if r.err != nil {
 		return nil, r.failure(op)
 	}
+	if r.txn == nil {
+		put := r.put
+		return &TxnResult{Succeeded: true, Revision: r.revision, Responses: []OpResult{{Put: &put}}}, nil
+	}
 	return r.txn, nil
+}
+
+// admit refuses what is too large, and what adds something while the store is full.
+func (s *Store) admit(op string, size int, puts bool) error {
+	if size > s.cfg.MaxRequestBytes {
+		return &Error{Op: op, Err: fmt.Errorf("%w: %d bytes, and %d are allowed", ErrTooLarge, size, s.cfg.MaxRequestBytes)}
+	}
+	if s.cfg.QuotaBytes > 0 && puts {
+		if held := s.current.Load().bytes; held > s.cfg.QuotaBytes {
+			return &Error{Op: op, Err: fmt.Errorf("%w: the store holds %d bytes, and %d are allowed", ErrQuota, held, s.cfg.QuotaBytes)}
+		}
+	}
+	return nil
 }
 
 // failure makes the error of a command that the state machine refused.
@@ -328,16 +335,14 @@ func (s *Store) propose(ctx context.Context, op string, cmd command) (result, er
 		return result{}, err
 	}
 	p := s.engine.submit(cmd)
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		p.abandoned.Store(true)
-		return result{}, ctx.Err()
+	r, err := p.wait(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return result{}, ctx.Err()
+		}
+		return result{}, &Error{Op: op, Err: err}
 	}
-	if p.err != nil {
-		return result{}, &Error{Op: op, Err: p.err}
-	}
-	return p.result, nil
+	return r, nil
 }
 
 func (s *Store) events() *watch.Log[Event] { return s.log.Load() }

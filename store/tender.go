@@ -94,7 +94,7 @@ func (t *tender) ask(ctx context.Context, m *member, s raft.Server) {
 		m.store.cfg.Logger.Sugar().Errorf("member %q has other data than the leader %q: their hashes after %d commands differ", s.ID, m.self, at)
 	}
 	if s.Suffrage != raft.Voter && !m.store.cfg.bugs.keepNonVoters && now.lag <= caughtUp && now.applied > 0 && !now.diverged {
-		err := m.enter(func() error { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout).Error() })
+		err := m.reconfigure(func() raft.IndexFuture { return m.raft.AddVoter(s.ID, s.Address, 0, memberTimeout) })
 		if err != nil {
 			m.store.cfg.Logger.Sugar().Infof("member %q could not be made a voter yet: %v", s.ID, err)
 		}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"io"
+	"math"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == memberArgument {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestTinyRun has every kind of row measured once, and says nothing about how fast anything was.
+func TestTinyRun(t *testing.T) {
+	r := run{plan: tinyPlan(), dir: t.TempDir(), progress: io.Discard, began: time.Now()}
+	require.NoError(t, r.plan.restrict("", "", ""))
+	require.NoError(t, r.all(t.Context()))
+	gRPC := len(r.operations)*(len(r.loads[1])+len(r.loads[3])) + len(r.audiences)*len(r.members)
+	require.Len(t, r.report.rows, gRPC+len(r.jobs()))
+	for _, row := range r.report.rows {
+		kinds := 3
+		if row.inProcess {
+			kinds = 2
+		}
+		require.Len(t, row.samples, kinds, "%s", &row)
+		for kind, samples := range row.samples {
+			require.Len(t, samples, r.plan.rounds, "%s", &row)
+			if row.inProcess && row.operation == "watch" && row.job.Watchers == 0 {
+				require.Len(t, row.writing[kind], r.plan.rounds)
+				continue
+			}
+			for _, s := range samples {
+				require.Positive(t, s.Ops, "%s", &row)
+				require.Positive(t, s.Elapsed, "%s", &row)
+				require.Positive(t, s.CPU, "%s", &row)
+				require.Positive(t, s.P50, "%s", &row)
+				require.GreaterOrEqual(t, s.P99, s.P50, "%s", &row)
+			}
+		}
+	}
+	require.Len(t, r.report.footprints, 2)
+	for _, f := range r.report.footprints {
+		for kind := range 2 {
+			require.Positive(t, f.resident[kind])
+			require.Positive(t, f.collected[kind])
+			require.Positive(t, f.anonymous[kind])
+			require.Positive(t, f.empty[kind])
+			require.Positive(t, f.first[kind])
+		}
+	}
+	text := r.document(nil)
+	require.NotContains(t, text, "NaN")
+	require.NotContains(t, text, "Inf")
+	require.Contains(t, text, "go.etcd.io/etcd/server/v3 v3.7")
+}
+
+func TestOnlyUnknown(t *testing.T) {
+	p := tinyPlan()
+	require.ErrorContains(t, p.restrict("putt", "", ""), "putt")
+	require.ErrorContains(t, p.restrict("", "2", ""), "2")
+}
+
+func TestRatioIsOfRounds(t *testing.T) {
+	r := row{samples: [][]Sample{
+		{{Ops: 100, Elapsed: 1e9}, {Ops: 10, Elapsed: 1e9}, {Ops: 1000, Elapsed: 1e9}},
+		{{Ops: 200, Elapsed: 1e9}, {Ops: 20, Elapsed: 1e9}, {Ops: 900, Elapsed: 1e9}},
+	}}
+	require.InDelta(t, 2.0, r.ratio(etcdKind, Sample.rate), 1e-9)
+	require.InDelta(t, 100.0, r.of(etcdKind, Sample.rate), 1e-9)
+	require.False(t, math.IsNaN(r.ratio(etcdKind, Sample.rate)))
+}
