@@ -31,6 +31,7 @@ type member struct {
 	session    uint64
 	peers      *peers
 	transport  *peerTransport
+	started    chan struct{} // closed when Raft runs: others may call before
 	background context.Context
 	cancel     context.CancelFunc
 	loops      sync.WaitGroup
@@ -91,13 +92,13 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	}
 	m := &member{
 		durable: d, self: raft.ServerID(s.cfg.Name), addr: raft.ServerAddress(s.cfg.addr()), founders: s.cfg.Peers,
-		session: 1 + rand.Uint64N(1<<63), hurry: make(chan struct{}, 1), tender: newTender(),
+		session: 1 + rand.Uint64N(1<<63), started: make(chan struct{}), hurry: make(chan struct{}, 1), tender: newTender(),
 	}
 	m.background, m.cancel = context.WithCancel(context.Background())
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
-	m.logs = &noticingDisk{disk: m.logs, notices: &m.notices}
+	m.logs = &noticingDisk{disk: newEdgeDisk(m.logs), notices: &m.notices}
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
 		if err != nil {
@@ -119,6 +120,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		close(m.done)
 		return nil, err
 	}
+	close(m.started)
 	changes := make(chan raft.Observation, 16)
 	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)

@@ -214,6 +214,11 @@ func (m *member) changeHere(kind byte, p Peer) error {
 // answer implements handler.
 func (m *member) answer(ctx context.Context, from string, kind byte, content []byte) []byte {
 	refused := []byte{1}
+	select {
+	case <-m.started:
+	default:
+		return refused
+	}
 	if m.failure() != nil {
 		return refused
 	}

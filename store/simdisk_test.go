@@ -22,6 +22,7 @@ type SimDisk struct {
 	slow   time.Duration
 	open   *simLog
 	hang   chan struct{} // closed when syncs go on; nil while they don't hang
+	look   chan struct{} // closed when who opens the disk may look at it; nil while nobody is held up
 	broken bool
 	lost   int // writes that crashes have undone
 	caught int // syncs that were under way in a crash, or hung, or failed
@@ -106,6 +107,15 @@ func (d *SimDisk) Hang() (release func()) {
 		d.mu.Unlock()
 		close(hang)
 	}
+}
+
+// HoldOpening keeps who opens the disk from getting on until the function that it returns is called.
+func (d *SimDisk) HoldOpening() (release func()) {
+	look := make(chan struct{})
+	d.mu.Lock()
+	d.look = look
+	d.mu.Unlock()
+	return func() { close(look) }
 }
 
 // Break has every sync fail until the disk is opened again.
@@ -200,6 +210,16 @@ func (l *simLog) write(do func() error, w simWrite, skip bool) error {
 	}
 	l.unsynced = kept
 	return nil
+}
+
+func (l *simLog) verify(snapshot uint64) error {
+	l.to.mu.Lock()
+	look := l.to.look
+	l.to.mu.Unlock()
+	if look != nil {
+		<-look
+	}
+	return l.disk.verify(snapshot)
 }
 
 func (l *simLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }

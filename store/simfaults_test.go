@@ -227,7 +227,16 @@ func (sim *simulation) sendSnapshot(ctx context.Context, rnd *rand.Rand) {
 	}
 	in, out := directions(victim, sim.all())
 	sim.net.block(append(in, out...)...)
-	pause(ctx, time.Second)
+	if s := sim.member(leader); s != nil {
+		opCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		for range store.Trailing + 20 {
+			value := fmt.Sprintf("burst.%d", sim.stamp())
+			if _, err := s.Put(opCtx, store.PutRequest{Key: []byte("burst"), Value: []byte(value)}); err != nil {
+				break
+			}
+		}
+		cancel()
+	}
 	if rnd.IntN(2) == 0 {
 		sim.compact(ctx, rnd, true)
 	}

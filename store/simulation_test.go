@@ -292,13 +292,16 @@ func (l simLogger) With([]zapcore.Field) zapcore.Core { return l }
 func (l simLogger) Sync() error                       { return nil }
 
 func (l simLogger) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if entry.Level >= zapcore.WarnLevel || entry.Message == "Installed remote snapshot" {
+	if simTraceFile != nil || entry.Level >= zapcore.WarnLevel || entry.Message == "Installed remote snapshot" {
 		return checked.AddCore(entry, l)
 	}
 	return checked
 }
 
-func (l simLogger) Write(entry zapcore.Entry, _ []zapcore.Field) error {
+func (l simLogger) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	if simTraceFile != nil {
+		simTrace(l, entry, fields)
+	}
 	l.sim.note("log of %s: %s", l.name, entry.Message)
 	if entry.Message == "Installed remote snapshot" {
 		l.sim.mu.Lock()

@@ -365,8 +365,7 @@ func (s *Store) publish(st *state) {
 }
 
 // install puts a whole new state in place, at the start, after a restore, and when a member that had fallen behind is
-// sent a snapshot. In the last case watchers go on, unless the snapshot lacks what they have not seen; otherwise they
-// end.
+// sent a snapshot. In the last case watchers go on, unless the snapshot lacks what they have not seen.
 func (s *Store) install(st *state) error {
 	changes := st.history()
 	if done, err := s.catchUp(st, changes); done || err != nil {
@@ -385,27 +384,27 @@ func (s *Store) install(st *state) error {
 		return err
 	}
 	st.drain()
-	before := s.current.Swap(st.snapshot())
+	s.current.Store(st.snapshot())
 	if old := s.log.Swap(log); old != nil {
-		if before.cluster == st.cluster {
-			old.Close(&watch.CompactedError{Requested: before.revision + 1, CompactRevision: st.compacted - 1})
-		} else {
-			old.Close(ErrClosed)
-		}
+		old.Close(ErrClosed)
 	}
 	s.clerk.reset(s.current.Load().leases)
 	return nil
 }
 
-// catchUp installs a later state of the same store by adding to the watch log what is missing, if it is known.
+// catchUp installs a later state of the same store by adding to the watch log what is missing, as far as it is known.
+// Only watchers that lack what is not known end.
 func (s *Store) catchUp(st *state, changes []change) (done bool, err error) {
 	before := s.current.Load()
-	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 && !s.cfg.bugs.keepsWatchers {
+	if before == nil || before.cluster != 0 && before.cluster != st.cluster || st.revision < before.revision {
 		return false, nil
 	}
 	log := s.events()
 	st.drain()
 	s.current.Store(st.snapshot())
+	if st.compacted > before.revision+1 && !s.cfg.bugs.keepsWatchers {
+		log.Skip(st.compacted - 1)
+	}
 	for _, c := range changes {
 		if c.revision > before.revision {
 			if err := log.Append(c.revision, c.events); err != nil {

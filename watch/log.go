@@ -160,6 +160,32 @@ func (l *Log[E]) Advance(revision int64) error {
 	return nil
 }
 
+// Skip says that what happened after the newest revision, up to and including revision, will never be appended. Readers
+// that have not seen it get a *CompactedError; those who want only what comes behind go on. A revision at or below the
+// log's own changes nothing.
+func (l *Log[E]) Skip(revision int64) {
+	var wakes []chan struct{}
+	l.mu.Lock()
+	if l.closed == nil && revision > l.revision {
+		for l.history.len() > 0 {
+			l.dropOldest()
+		}
+		l.revision, l.compacted = revision, revision
+		wakes = append(wakes, l.all.wake)
+		l.all.lost, l.all.wake = revision, nil
+		for _, t := range l.index.byID {
+			wakes = append(wakes, t.wake)
+			t.lost, t.wake = revision, nil
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range wakes {
+		if c != nil {
+			close(c)
+		}
+	}
+}
+
 // Compact drops the history up to and including revision, but nothing that is still to come.
 func (l *Log[E]) Compact(revision int64) {
 	l.mu.Lock()
