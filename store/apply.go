@@ -88,12 +88,8 @@ func (v *view) compare(c *Compare) bool {
 
 // current returns the newest version of a key, nil if it does not exist.
 func (v *view) current(key []byte) *KV {
-	it, found := v.items.Get(&item{key: string(key)})
-	if !found {
-		return nil
-	}
-	if last := it.versions[len(it.versions)-1]; !last.tombstone() {
-		return &last.KV
+	if it := v.items.get(text(key)); it != nil && !it.newest.tombstone() {
+		return &it.newest.KV
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/btree"
 	"github.com/hashicorp/raft"
 )
 
@@ -81,13 +80,11 @@ func (m *machine) distort() func(*machineSnapshot) {
 // withoutTombstones returns the view as if deletions left nothing behind.
 func (v *view) withoutTombstones() *view {
 	bare := *v
-	bare.items = btree.NewG(degree, itemLess)
-	v.items.Ascend(func(it *item) bool {
-		kept := slices.DeleteFunc(slices.Clone(it.versions), (*version).tombstone)
-		if len(kept) > 0 && len(kept) == len(it.versions) {
-			bare.items.ReplaceOrInsert(it)
-		} else if last := len(it.versions) - 1; len(kept) > 0 && !it.versions[last].tombstone() {
-			bare.items.ReplaceOrInsert(&item{key: it.key, versions: kept})
+	bare.items = tree{}
+	v.items.ascend("", func(it *item) bool {
+		if !it.newest.tombstone() {
+			kept := slices.DeleteFunc(slices.Clone(it.older), (*version).tombstone)
+			bare.items.set(newItem(append(kept, it.newest)))
 		}
 		return true
 	})

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,17 +10,21 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+	"go.uber.org/zap"
 )
 
-// checkedLog is the disk of a member with a directory: what the store adds to a log store. Entries carry a CRC-32C
-// behind their data, over their index, term, type and data. The first error is final: it is reported once, and from
+// checkedLog is the disk of a member with a directory: what the store adds to a log store. Behind an entry's data stand
+// a byte that says whether they are encrypted, and a CRC-32C over index, term, type and all that. The first error is final: it is reported once, and from
 // then on nothing is stored. Since Raft panics on some errors of its stores, those get an answer that keeps it quiet
 // until it is shut down; nothing that it does then is believed.
 type checkedLog struct {
 	logs   LogStore
 	dir    string
+	home   uint64 // the directory's id
 	onFail func(error)
 	failed atomic.Pointer[error]
+	seal   *sealer   // nil: nothing is encrypted
+	writes *patience // nil: without end
 }
 
 var _ disk = (*checkedLog)(nil)
@@ -32,15 +38,21 @@ func (s *checkedLog) verify(snapshot uint64) error {
 		return err
 	}
 	last, err := s.LastIndex()
-	if err != nil || last == 0 {
+	if err != nil {
 		return err
-	}
-	if first > snapshot+1 {
-		return fmt.Errorf("%w: %s: the log begins with entry %d and the newest snapshot ends with %d", ErrCorrupt, s.dir, first, snapshot)
 	}
 	term, err := s.GetUint64([]byte("CurrentTerm")) // Raft's
 	if err != nil && !notFound(err) {
 		return err
+	}
+	if snapshot > 0 && term == 0 {
+		return fmt.Errorf("%w: %s: there is a snapshot, and the log that goes with it is lost, and so how the member voted", ErrCorrupt, s.dir)
+	}
+	if last == 0 {
+		return nil
+	}
+	if first > snapshot+1 {
+		return fmt.Errorf("%w: %s: the log begins with entry %d and the newest snapshot ends with %d", ErrCorrupt, s.dir, first, snapshot)
 	}
 	term = max(term, 1) // a new cluster begins with an entry of term 1
 	var entry raft.Log
@@ -56,6 +68,18 @@ func (s *checkedLog) verify(snapshot uint64) error {
 		}
 	}
 	return nil
+}
+
+// covers implements disk.
+func (s *checkedLog) covers(from, to uint64) error {
+	last, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last < to {
+		return fmt.Errorf("%w: %s: the log ends with entry %d, and a snapshot went up to %d", ErrCorrupt, s.dir, last, to)
+	}
+	return s.verify(from)
 }
 
 func (s *checkedLog) fail(err error) {
@@ -89,25 +113,69 @@ func (s *checkedLog) load(index uint64, entry *raft.Log) error {
 	if err := s.logs.GetLog(index, entry); err != nil {
 		return err
 	}
-	n := len(entry.Data) - 4
-	if n < 0 {
-		return fmt.Errorf("%w: entry has no checksum", ErrCorrupt)
-	}
-	want, got := binary.BigEndian.Uint32(entry.Data[n:]), entrySum(entry, entry.Data[:n])
-	if want != got {
-		return fmt.Errorf("%w: entry has checksum %08x, its content %08x", ErrCorrupt, want, got)
-	}
-	entry.Data = entry.Data[:n:n]
-	return nil
+	return s.unwrap(context.Background(), entry)
 }
 
-// entrySum is the checksum of an entry with these data.
+// logTrailer is how many bytes stand behind an entry's data.
+const logTrailer = 1 + 4
+
+// unwrap checks an entry as it is stored and makes it what it was.
+func (s *checkedLog) unwrap(ctx context.Context, entry *raft.Log) error {
+	data, form, err := checkEntry(entry)
+	if err != nil {
+		return err
+	}
+	switch form {
+	case formPlain:
+		entry.Data = data
+	case formAES:
+		entry.Data, err = s.seal.openEntry(ctx, entry, data)
+	default:
+		err = fmt.Errorf("%w: entry has form %d", ErrVersion, form)
+	}
+	return err
+}
+
+// checkEntry verifies the checksum of an entry as it is stored, and returns what stands before it.
+func checkEntry(entry *raft.Log) (data []byte, form byte, err error) {
+	n := len(entry.Data) - logTrailer
+	if n < 0 {
+		return nil, 0, fmt.Errorf("%w: entry has no checksum", ErrCorrupt)
+	}
+	want, got := binary.BigEndian.Uint32(entry.Data[n+1:]), entrySum(entry, entry.Data[:n+1])
+	if want != got {
+		return nil, 0, fmt.Errorf("%w: entry has checksum %08x, its content %08x", ErrCorrupt, want, got)
+	}
+	return entry.Data[:n:n], entry.Data[n], nil
+}
+
+// entrySum is the checksum of an entry with these data, and their form.
 func entrySum(entry *raft.Log, data []byte) uint32 {
 	var head [17]byte
 	binary.BigEndian.PutUint64(head[:], entry.Index)
 	binary.BigEndian.PutUint64(head[8:], entry.Term)
 	head[16] = byte(entry.Type)
 	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, data)
+}
+
+// wrap returns the data of an entry as they are stored. They share no memory with the entry.
+func (s *checkedLog) wrap(entry *raft.Log) ([]byte, error) {
+	key, err := s.seal.forEntry()
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	if key == nil {
+		data = make([]byte, 0, len(entry.Data)+logTrailer)
+		data = append(append(data, entry.Data...), formPlain)
+	} else {
+		data = make([]byte, 0, len(entry.Data)+key.sealedSize()+logTrailer)
+		if data, err = s.seal.sealEntry(data, key, entry); err != nil {
+			return nil, err
+		}
+		data = append(data, formAES)
+	}
+	return binary.BigEndian.AppendUint32(data, entrySum(entry, data)), nil
 }
 
 // StoreLog implements raft.LogStore.
@@ -122,20 +190,32 @@ func (s *checkedLog) StoreLogs(entries []*raft.Log) error {
 	pointers := make([]*raft.Log, len(entries))
 	for i, e := range entries {
 		summed[i] = *e
-		data := make([]byte, 0, len(e.Data)+4)
-		data = append(data, e.Data...)
-		summed[i].Data = binary.BigEndian.AppendUint32(data, entrySum(e, e.Data))
+		data, err := s.wrap(e)
+		if err != nil {
+			s.fail(err)
+			return err
+		}
+		summed[i].Data = data
 		pointers[i] = &summed[i]
 	}
 	return s.store(func() error { return s.logs.StoreLogs(pointers) })
 }
 
+// store runs f, which writes, and which may outlive this call if the disk hangs.
 func (s *checkedLog) store(f func() error) error {
 	if err := s.failed.Load(); err != nil {
 		return *err
 	}
-	err := f()
+	var err error
+	if s.writes != nil {
+		err = s.writes.do(f)
+	} else {
+		err = f()
+	}
 	if err != nil {
+		if diskFull(err) {
+			err = fmt.Errorf("%w: %w", ErrDiskFull, err)
+		}
 		s.fail(err)
 	}
 	return err
@@ -148,11 +228,13 @@ func (s *checkedLog) DeleteRange(first, last uint64) error {
 
 // Set implements raft.StableStore.
 func (s *checkedLog) Set(key, value []byte) error {
+	key, value = bytes.Clone(key), bytes.Clone(value)
 	return s.store(func() error { return s.logs.Set(key, value) })
 }
 
 // SetUint64 implements raft.StableStore. Raft panics if it can't store its term.
 func (s *checkedLog) SetUint64(key []byte, value uint64) error {
+	key = bytes.Clone(key)
 	_ = s.store(func() error { return s.logs.SetUint64(key, value) })
 	return nil
 }
@@ -169,8 +251,8 @@ func (s *checkedLog) IsMonotonic() bool {
 	return ok && m.IsMonotonic()
 }
 
-func (s *checkedLog) snapshots(logger *raftLogger) (raft.SnapshotStore, error) {
-	return raft.NewFileSnapshotStoreWithLogger(s.dir, 2, logger)
+func (s *checkedLog) snapshots(logger *zap.Logger) (snapshotStore, error) {
+	return openSnapshotFiles(s.dir, s.home, s.seal, logger)
 }
 
 func (s *checkedLog) usage() (file, free int64) {
@@ -180,4 +262,13 @@ func (s *checkedLog) usage() (file, free int64) {
 	return 0, 0
 }
 
-func (s *checkedLog) close() error { return s.logs.Close() }
+func (s *checkedLog) close() error {
+	if s.writes == nil {
+		return s.logs.Close()
+	}
+	var failed error
+	if err := s.failed.Load(); err != nil {
+		failed = *err
+	}
+	return s.writes.close(s.logs.Close, failed)
+}

@@ -18,6 +18,13 @@ type Config struct {
 	// OpenLog opens, or makes, the log store in a directory that exists, Dir. It has to be the same one each time: another
 	// gives ErrLogStore. Nil means OpenBoltLog.
 	OpenLog func(dir string) (LogStore, error)
+	// Keys has the keys with which what is written to Dir is encrypted: the data of Raft's log, and snapshots. Nil means
+	// that nothing is encrypted, and that what is can't be read (ErrKey). A Dir that was not encrypted is from then on;
+	// Store.Reencrypt does what is there already. The keys are this member's own affair: others may have other ones.
+	Keys Keyring
+	// DiskTimeout is how long a write to the log store may take. When one takes longer, the store stops with ErrFailed
+	// and ErrDiskTimeout, so that another member comes to lead. Zero means DefaultDiskTimeout, a negative value no bound.
+	DiskTimeout time.Duration
 	// Logger receives what an operator may want to know. Nil means none.
 	Logger *zap.Logger
 	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
@@ -108,6 +115,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.RetainRevisions == 0 {
 		c.RetainRevisions = 10_000
+	}
+	if c.DiskTimeout == 0 {
+		c.DiskTimeout = DefaultDiskTimeout
 	}
 	if c.SnapshotEntries == 0 {
 		c.SnapshotEntries = 8192

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+	"go.uber.org/zap"
 )
 
 // disk is where a member keeps Raft's log, its vote and its snapshots.
@@ -15,10 +16,23 @@ type disk interface {
 	raft.LogStore
 	raft.StableStore
 	raft.MonotonicLogStore
-	snapshots(logger *raftLogger) (raft.SnapshotStore, error)
+	snapshots(logger *zap.Logger) (snapshotStore, error)
+	// verify reads all that comes after a snapshot of this index.
 	verify(snapshot uint64) error
+	// covers is verify, and fails too if the log does not reach up to to.
+	covers(from, to uint64) error
 	usage() (file, free int64)
 	close() error
+}
+
+// snapshotStore is a raft.SnapshotStore that is told when a member starts from it.
+type snapshotStore interface {
+	raft.SnapshotStore
+	// startWith says that a member starts. Of snapshots that are older than a damaged one only such are given of which
+	// covers says that the log has all entries after from, and up to to at least.
+	startWith(covers func(from, to uint64) error)
+	// started ends that. It returns what is wrong with snapshots, as far as was noticed.
+	started() error
 }
 
 // MemoryDisk is a disk in memory, for members in tests: it keeps what a member would keep on disk, so that a member
@@ -51,14 +65,15 @@ type memoryLog struct {
 }
 
 var (
-	_ disk               = (*memoryLog)(nil)
-	_ raft.SnapshotStore = (*MemoryDisk)(nil)
+	_ disk          = (*memoryLog)(nil)
+	_ snapshotStore = (*MemoryDisk)(nil)
 )
 
-func (l *memoryLog) snapshots(*raftLogger) (raft.SnapshotStore, error) { return l.disk, nil }
-func (l *memoryLog) IsMonotonic() bool                                 { return false }
-func (l *memoryLog) verify(uint64) error                               { return nil }
-func (l *memoryLog) usage() (int64, int64)                             { return 0, 0 }
+func (l *memoryLog) snapshots(*zap.Logger) (snapshotStore, error) { return l.disk, nil }
+func (l *memoryLog) IsMonotonic() bool                            { return false }
+func (l *memoryLog) verify(uint64) error                          { return nil }
+func (l *memoryLog) covers(uint64, uint64) error                  { return nil }
+func (l *memoryLog) usage() (int64, int64)                        { return 0, 0 }
 
 func (l *memoryLog) close() error {
 	l.disk.mu.Lock()
@@ -66,6 +81,9 @@ func (l *memoryLog) close() error {
 	l.disk.held = false
 	return nil
 }
+
+func (d *MemoryDisk) startWith(func(from, to uint64) error) {}
+func (d *MemoryDisk) started() error                        { return nil }
 
 // memorySnapshot is complete when its sink has been closed; only then it replaces the one before.
 type memorySnapshot struct {

@@ -42,8 +42,15 @@ var (
 	ErrNotLeader = errors.New("not the leader")
 	// ErrFailed says that the store stopped after a disk error.
 	ErrFailed = errors.New("store failed")
+	// ErrDiskTimeout goes with ErrFailed: the disk did not answer within Config.DiskTimeout.
+	ErrDiskTimeout = errors.New("disk hangs")
+	// ErrDiskFull says that the disk has no room. It goes with ErrFailed when a write met that and the store has stopped,
+	// and with ErrQuota when a write was refused to keep that from happening.
+	ErrDiskFull = errors.New("disk is full")
 	// ErrCorrupt says that stored data or a snapshot is not what was written.
 	ErrCorrupt = errors.New("data is corrupt")
+	// ErrKey says that data can't be decrypted: a key is missing or is another one. A *KeyError with it names the key.
+	ErrKey = errors.New("encryption key missing or wrong")
 	// ErrVersion says that data was written by a newer release in a format this one does not know.
 	ErrVersion = errors.New("unknown format version")
 	// ErrLocked says that another process, or another Store, has the directory open.

@@ -9,11 +9,7 @@ func (s *Store) SaveSnapshot() (index uint64, err error) {
 	if err := d.raft.Snapshot().Error(); err != nil {
 		return 0, err
 	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(s.cfg.Dir, 2, newRaftLogger(s.cfg.Logger))
-	if err != nil {
-		return 0, err
-	}
-	list, err := snapshots.List()
+	list, err := d.snapshots.List()
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}

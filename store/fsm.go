@@ -15,11 +15,12 @@ import (
 // machine is the state machine as Raft drives it: one goroutine of Raft's calls all methods but failure. When it
 // meets what it can't read it stops for good, since going on would make a different state.
 type machine struct {
-	store  *Store
-	state  *state
-	onFail func(error)
-	failed atomic.Pointer[error]
-	index  atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
+	store     *Store
+	state     *state
+	onFail    func(error)
+	failed    atomic.Pointer[error]
+	index     atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
+	restoring error         // of the newest Restore
 	// applied, if set, is called when what commands did is visible, with the outcomes of those of session.
 	applied func([]outcome)
 	session uint64
@@ -173,7 +174,10 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.
 func (m *machine) Restore(in io.ReadCloser) (err error) {
-	defer func() { err = errors.Join(err, in.Close()) }()
+	defer func() {
+		err = errors.Join(err, in.Close())
+		m.restoring = err
+	}()
 	st, err := decodeSnapshot(in)
 	if err != nil {
 		return err

@@ -44,10 +44,11 @@ func openLog(dir string, open func(dir string) (LogStore, error), onFail func(er
 	if err != nil {
 		return nil, err
 	}
-	if err := marker.claim(dir, logs, bolt); err != nil {
+	home, err := marker.claim(dir, logs, bolt)
+	if err != nil {
 		return nil, errors.Join(err, logs.Close())
 	}
-	return &checkedLog{logs: logs, dir: dir, onFail: onFail}, nil
+	return &checkedLog{logs: logs, dir: dir, home: home, onFail: onFail}, nil
 }
 
 func exists(path string) bool {
@@ -83,39 +84,39 @@ func (m logMarker) fits(dir, name string) error {
 }
 
 // claim checks that logs is the log store of dir, or makes it so if both are new. bolt says that dir had a bolt file
-// before logs was opened.
-func (m logMarker) claim(dir string, logs LogStore, bolt bool) error {
+// before logs was opened. It returns the directory's id.
+func (m logMarker) claim(dir string, logs LogStore, bolt bool) (uint64, error) {
 	name := logName(logs)
 	if err := m.fits(dir, name); err != nil {
-		return err
+		return 0, err
 	}
 	id, err := logs.GetUint64(markerKey)
 	if err != nil && !notFound(err) {
-		return err
+		return 0, err
 	}
 	switch {
 	case m.id != 0 && id == 0:
-		return fmt.Errorf("%w: %s: the log store has lost everything that it held", ErrCorrupt, dir)
+		return 0, fmt.Errorf("%w: %s: the log store has lost everything that it held", ErrCorrupt, dir)
 	case m.id != 0 && id != m.id:
-		return fmt.Errorf("%w: %s was begun with a log store of id %016x, and this is %016x", ErrLogStore, dir, m.id, id)
+		return 0, fmt.Errorf("%w: %s was begun with a log store of id %016x, and this is %016x", ErrLogStore, dir, m.id, id)
 	case m.id != 0:
-		return nil
+		return id, nil
 	}
 	if id == 0 {
 		last, err := logs.LastIndex()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if last == 0 && bolt && name != boltName {
 			// From before there were markers, or a crash while it was made.
-			return fmt.Errorf("%w: %s has a bolt file and is opened with %q", ErrLogStore, dir, name)
+			return 0, fmt.Errorf("%w: %s has a bolt file and is opened with %q", ErrLogStore, dir, name)
 		}
 		id = 1 + rand.Uint64N(1<<63)
 		if err := logs.SetUint64(markerKey, id); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return logMarker{name, id}.write(dir)
+	return id, logMarker{name, id}.write(dir)
 }
 
 // write puts the marker in place, whole or not at all. The log store's lock keeps others away.

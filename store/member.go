@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,6 @@ type member struct {
 	session    uint64
 	peers      *peers
 	transport  *peerTransport
-	started    chan struct{} // closed when Raft runs: others may call before
 	background context.Context
 	cancel     context.CancelFunc
 	loops      sync.WaitGroup
@@ -86,26 +86,26 @@ func (s *signal) fire() {
 
 // openMember opens a member of a cluster. It does not wait for the others: what is asked of it does.
 func openMember(ctx context.Context, s *Store) (_ engine, err error) {
-	d, err := openDisk(s)
+	d, err := openDisk(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	m := &member{
 		durable: d, self: raft.ServerID(s.cfg.Name), addr: raft.ServerAddress(s.cfg.addr()), founders: s.cfg.Peers,
-		session: 1 + rand.Uint64N(1<<63), started: make(chan struct{}), hurry: make(chan struct{}, 1), tender: newTender(),
+		session: 1 + rand.Uint64N(1<<63), hurry: make(chan struct{}, 1), tender: newTender(),
 	}
 	m.background, m.cancel = context.WithCancel(context.Background())
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
-	m.logs = &noticingDisk{disk: newEdgeDisk(m.logs), notices: &m.notices}
+	m.logs = &noticingDisk{disk: &edgeDisk{disk: m.logs}, notices: &m.notices}
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, m); err != nil {
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
 		close(m.done) // no loop runs
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		close(m.done)
 		return nil, err
 	}
-	close(m.started)
+	m.peers.open.Store(true)
 	changes := make(chan raft.Observation, 16)
 	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -131,6 +131,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	m.loops.Go(m.spread)
 	m.loops.Go(m.learn)
 	m.loops.Go(func() { m.tender.run(m) })
+	m.loops.Go(m.announce)
 	if servers := m.configuration().Servers; len(servers) == 1 && servers[0].ID == m.self {
 		if err := m.leadAlone(ctx); err != nil {
 			return nil, err
@@ -164,15 +165,23 @@ func (m *member) configuration() raft.Configuration {
 	return r.GetConfiguration().Configuration()
 }
 
-// known returns the members, or those that the Config has while this one has not been told.
+// known returns the members. While this one is not among them, because it has not been told yet, or has of a past in
+// which it was not there, those of the Config are too.
 func (m *member) known() []Peer {
-	servers := m.configuration().Servers
-	if len(servers) == 0 {
-		return m.founders
+	var known []Peer
+	for _, s := range m.configuration().Servers {
+		known = append(known, Peer{Name: string(s.ID), Addr: string(s.Address)})
 	}
-	known := make([]Peer, len(servers))
-	for i, s := range servers {
-		known[i] = Peer{Name: string(s.ID), Addr: string(s.Address)}
+	has := func(name string) bool {
+		return slices.ContainsFunc(known, func(p Peer) bool { return p.Name == name })
+	}
+	if has(string(m.self)) {
+		return known
+	}
+	for _, p := range m.founders {
+		if !has(p.Name) {
+			known = append(known, p)
+		}
 	}
 	return known
 }

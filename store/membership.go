@@ -19,6 +19,7 @@ const (
 	noticeCommitted byte = 4 // a term, an index of it
 	callMember      byte = 5 // a change of membership: what became of it
 	callTell        byte = 6 // nothing: applied count, checkpoint's count and hash
+	callVouch       byte = 7 // a name: 0 if it is a member's
 )
 
 // Changes of membership.
@@ -26,6 +27,7 @@ const (
 	memberAdd      byte = 1
 	memberRemove   byte = 2
 	memberTransfer byte = 3
+	memberUpdate   byte = 4
 )
 
 const (
@@ -75,6 +77,13 @@ func (s *Store) RemoveMember(ctx context.Context, name string) error {
 // TransferLeadership has another voter lead; an empty name leaves the choice to the one that leads now.
 func (s *Store) TransferLeadership(ctx context.Context, name string) error {
 	return s.changeMember(ctx, "transfer leadership", memberTransfer, Peer{Name: name})
+}
+
+// UpdateMember tells the members that one of them is at another address now. A member that is opened with another
+// address for itself in Config.Peers than it had does so by itself; this is for when that can't be, such as when the
+// others refuse or can't be reached from there.
+func (s *Store) UpdateMember(ctx context.Context, p Peer) error {
+	return s.changeMember(ctx, "update member", memberUpdate, p)
 }
 
 func (s *Store) changeMember(ctx context.Context, op string, kind byte, p Peer) error {
@@ -181,6 +190,23 @@ func (m *member) changeHere(kind byte, p Peer) error {
 		})
 		m.tender.nudge()
 		return err
+	case memberUpdate:
+		switch {
+		case p.Addr == "":
+			return fmt.Errorf("%w: a member needs an address", ErrMember)
+		case at < 0:
+			return fmt.Errorf("%w: it is no member", ErrMember)
+		case string(servers[at].Address) == p.Addr:
+			return nil
+		case slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.Address) == p.Addr }):
+			return fmt.Errorf("%w: another member is at %s", ErrMember, p.Addr)
+		}
+		return m.enter(func() error {
+			if servers[at].Suffrage == raft.Voter {
+				return m.raft.AddVoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout).Error()
+			}
+			return m.raft.AddNonvoter(id, raft.ServerAddress(p.Addr), 0, memberTimeout).Error()
+		})
 	case memberRemove:
 		switch {
 		case at < 0:
@@ -211,14 +237,46 @@ func (m *member) changeHere(kind byte, p Peer) error {
 	}
 }
 
+// announce tells the leader when this member's address has changed. Whoever leads may not reach this member before it
+// knows that, and so this one may not know who leads: all are asked.
+func (m *member) announce() {
+	moved := func() bool {
+		servers := m.configuration().Servers
+		i := slices.IndexFunc(servers, func(s raft.Server) bool { return s.ID == m.self })
+		return i >= 0 && servers[i].Address != m.addr
+	}
+	content := append(appendBytes([]byte{memberUpdate}, []byte(m.self)), m.addr...)
+	for m.background.Err() == nil && m.failure() == nil && moved() {
+		turn := m.turn.next()
+		if m.term() != 0 {
+			if err := m.changeHere(memberUpdate, Peer{string(m.self), string(m.addr)}); errors.Is(err, ErrMember) {
+				m.store.cfg.Logger.Sugar().Warnf("the members can't be told that this one is at %s: %v", m.addr, err)
+				return
+			}
+		} else {
+			for _, p := range m.known() {
+				if p.Name == string(m.self) {
+					continue
+				}
+				ctx, cancel := context.WithTimeout(m.background, callTimeout)
+				answer, err := m.peers.to(p.Name).call(ctx, callMember, content)
+				cancel()
+				if err == nil && len(answer) > 0 && answer[0] == 2 {
+					m.store.cfg.Logger.Sugar().Warnf("the members can't be told that this one is at %s: %s", m.addr, answer[1:])
+					return
+				}
+				if err == nil && len(answer) == 1 && answer[0] == 0 {
+					break
+				}
+			}
+		}
+		_ = m.pause(m.background, turn)
+	}
+}
+
 // answer implements handler.
 func (m *member) answer(ctx context.Context, from string, kind byte, content []byte) []byte {
 	refused := []byte{1}
-	select {
-	case <-m.started:
-	default:
-		return refused
-	}
 	if m.failure() != nil {
 		return refused
 	}
@@ -263,6 +321,11 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 			return append([]byte{2}, err.Error()...)
 		}
 		return refused
+	case callVouch:
+		if !slices.ContainsFunc(m.known(), func(p Peer) bool { return p.Name == string(content) }) {
+			return refused
+		}
+		return []byte{0}
 	case callTell:
 		at, hash := m.machine.checkpoint()
 		p := binary.BigEndian.AppendUint64(nil, m.store.current.Load().applied)
@@ -274,7 +337,7 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 
 // quick implements handler.
 func (m *member) quick(kind byte) bool {
-	return kind == callConfirm || kind == callTell || kind == noticeCommitted
+	return kind == callConfirm || kind == callTell || kind == callVouch || kind == noticeCommitted
 }
 
 // admits looks at another member's entry before it becomes part of the log: a damaged one would stop everybody, and

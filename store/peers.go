@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,23 +21,11 @@ type Peer struct{ Name, Addr string }
 // MaxMembers bounds the number of members of a cluster.
 const MaxMembers = 7
 
-// What a connection between members begins with: the kind of its content, a version, who dials. The other side
-// answers with a byte. It comes after the TLS handshake, and says nothing that the certificate does not.
-const (
-	helloRaft     = 'R'
-	helloStore    = 'K'
-	helloVersion  = 1
-	helloWelcome  = 0
-	helloStranger = 1
-)
-
 const (
 	handshakeTimeout = 5 * time.Second
 	maxHandshakes    = 64
 	peerProtocol     = "keelson-store"
 )
-
-var errStranger = fmt.Errorf("%w: the other side does not know this member", ErrNotMember)
 
 func (c Config) validateMember() error {
 	if c.Name == "" {
@@ -69,8 +57,8 @@ func (c Config) validateMember() error {
 		return fmt.Errorf("%w: Join needs another member in Peers", ErrConfig)
 	case c.Restore != nil && (c.Join || len(c.Peers) > 1):
 		return fmt.Errorf("%w: Restore is for a cluster's first member; others join it", ErrConfig)
-	case c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil:
-		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+	case c.TLS != nil && len(c.TLS.Certificates) == 0 && (c.TLS.GetCertificate == nil || c.TLS.GetClientCertificate == nil):
+		return fmt.Errorf("%w: TLS needs Certificates, or GetCertificate and GetClientCertificate: members accept and dial", ErrConfig)
 	}
 	return nil
 }
@@ -88,22 +76,30 @@ type peers struct {
 	tls     *tls.Config
 	logger  *zap.SugaredLogger
 	members func() []Peer // who may connect, and where they are
+	cluster func() uint64
+	told    []Peer // those of the Config: where they may be if not there
 	handle  handler
 
+	open    atomic.Bool   // the member can answer
 	raft    chan net.Conn // accepted for Raft
 	closed  chan struct{}
 	loops   *sync.WaitGroup
 	greeted chan struct{} // slots for handshakes
 
-	mu    sync.Mutex
-	ended bool
-	conns map[net.Conn]struct{}
-	links map[string]*link
+	guests guests // whom other members vouch for
+
+	mu     sync.Mutex
+	ended  bool
+	warned time.Time // when a connection was last said to be refused
+	silent map[string]silence
+	conns  map[net.Conn]struct{}
+	links  map[string]*link
 }
 
-func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, handle handler) (*peers, error) {
+func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, cluster func() uint64, handle handler) (*peers, error) {
 	p := &peers{
 		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, members: members, handle: handle, loops: loops,
+		cluster: cluster, told: cfg.Peers, silent: map[string]silence{},
 		logger: cfg.Logger.Named("peers").Sugar(), raft: make(chan net.Conn), closed: make(chan struct{}),
 		greeted: make(chan struct{}, maxHandshakes), conns: map[net.Conn]struct{}{}, links: map[string]*link{},
 	}
@@ -142,6 +138,10 @@ func (p *peers) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
+			continue
+		}
+		if !p.open.Load() { // the others try again, and wait for nothing here while files are read
+			_ = conn.Close()
 			continue
 		}
 		select {
@@ -184,7 +184,7 @@ func (p *peers) serve(raw net.Conn) {
 	<-p.greeted
 	if err != nil {
 		p.disown(raw)
-		p.logger.Infow("a connection was refused", "from", raw.RemoteAddr(), "error", err)
+		p.refused(raw.RemoteAddr(), err)
 		return
 	}
 	if kind == helloRaft {
@@ -199,47 +199,32 @@ func (p *peers) serve(raw net.Conn) {
 	p.disown(raw)
 }
 
-func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, err error) {
-	conn = raw
-	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return nil, 0, "", err
+func (p *peers) knows(name string) bool {
+	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name }) || p.guests.has(name)
+}
+
+// dial connects to a member. One that is not where the cluster believes is looked for where the Config has it: so
+// members find each other after all have moved.
+func (p *peers) dial(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
+	conn, err := p.dialAt(ctx, to, kind)
+	if err == nil {
+		p.reached(to)
+		return conn, nil
 	}
-	if p.tls != nil {
-		conn = tls.Server(raw, p.tls)
+	if errors.Is(err, errStranger) {
+		return nil, err
 	}
-	var head [3]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return nil, 0, "", err
-	}
-	text := make([]byte, head[2])
-	if _, err := io.ReadFull(conn, text); err != nil {
-		return nil, 0, "", err
-	}
-	kind, name = head[0], string(text)
-	if (kind != helloRaft && kind != helloStore) || head[1] != helloVersion {
-		return nil, 0, "", fmt.Errorf("%w: it began with %q", ErrVersion, head)
-	}
-	if !p.knows(name) {
-		_, _ = conn.Write([]byte{helloStranger})
-		return nil, 0, "", fmt.Errorf("%q is no member", name)
-	}
-	if t, ok := conn.(*tls.Conn); ok {
-		if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(name); err != nil {
-			return nil, 0, "", err
+	if i := slices.IndexFunc(p.told, func(m Peer) bool { return m.Name == to.Name && m.Addr != to.Addr }); i >= 0 {
+		if conn, otherErr := p.dialAt(ctx, p.told[i], kind); otherErr == nil {
+			p.reached(p.told[i])
+			return conn, nil
 		}
 	}
-	if _, err := conn.Write([]byte{helloWelcome}); err != nil {
-		return nil, 0, "", err
-	}
-	return conn, kind, name, conn.SetDeadline(time.Time{})
+	p.unreached(to, err)
+	return nil, err
 }
 
-func (p *peers) knows(name string) bool {
-	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name })
-}
-
-// dial connects to a member.
-func (p *peers) dial(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
+func (p *peers) dialAt(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	raw, err := p.dialer(ctx, to.Addr)
@@ -256,31 +241,6 @@ func (p *peers) dial(ctx context.Context, to Peer, kind byte) (net.Conn, error) 
 		return nil, fmt.Errorf("member %q at %s: %w", to.Name, to.Addr, err)
 	}
 	return &ownedConn{Conn: conn, release: func() { p.disown(raw) }}, nil
-}
-
-func (p *peers) greet(ctx context.Context, raw net.Conn, to Peer, kind byte) (net.Conn, error) {
-	conn := raw
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
-	if p.tls != nil {
-		cfg := p.tls.Clone()
-		cfg.ServerName = to.Name
-		conn = tls.Client(raw, cfg)
-	}
-	hello := append([]byte{kind, helloVersion, byte(len(p.self.Name))}, p.self.Name...)
-	if _, err := conn.Write(hello); err != nil {
-		return nil, err
-	}
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return nil, err
-	}
-	if answer[0] != helloWelcome {
-		return nil, errStranger
-	}
-	return conn, conn.SetDeadline(time.Time{})
 }
 
 // to returns the link to a member.

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,11 +30,14 @@ const snapshotInterval = 30 * time.Second
 
 // durable drives the state machine through Raft. Commands that come while an entry is being written share the next one.
 type durable struct {
-	store   *Store
-	machine *machine
-	logs    disk
-	work    chan struct{} // queue is no longer empty, or closing or failed is set
-	done    chan struct{} // the proposing loop has ended
+	store        *Store
+	machine      *machine
+	logs         disk
+	snapshots    snapshotStore // set once, when it starts
+	files        *checkedLog   // what logs is, or is a face of, with a directory
+	reencrypting chan struct{} // has one while Reencrypt runs
+	work         chan struct{} // queue is no longer empty, or closing or failed is set
+	done         chan struct{} // the proposing loop has ended
 
 	refused atomic.Pointer[error] // what refusal returns, for those who don't hold the lock
 
@@ -48,7 +52,7 @@ type durable struct {
 
 // openRaft opens the directory, replays what it holds, and leads.
 func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
-	d, err := openDisk(s)
+	d, err := openDisk(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +82,8 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 }
 
 // openDisk makes an empty state machine and opens what it will be filled from.
-func openDisk(s *Store) (*durable, error) {
-	d := &durable{store: s, work: make(chan struct{}, 1), done: make(chan struct{})}
+func openDisk(ctx context.Context, s *Store) (*durable, error) {
+	d := &durable{store: s, work: make(chan struct{}, 1), done: make(chan struct{}), reencrypting: make(chan struct{}, 1)}
 	st := newState()
 	st.bugs = s.cfg.bugs
 	err := s.install(st)
@@ -101,7 +105,11 @@ func openDisk(s *Store) (*durable, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.logs = logs
+	if logs.seal, err = newSealer(ctx, s.cfg.Keys, logs.home); err != nil {
+		return nil, errors.Join(err, logs.close())
+	}
+	logs.writes = newPatience(s.cfg.DiskTimeout)
+	d.logs, d.files = logs, logs
 	return d, nil
 }
 
@@ -110,23 +118,34 @@ func openDisk(s *Store) (*durable, error) {
 func (d *durable) start(transport raft.Transport, self raft.ServerID, founders []raft.Server, trailing uint64) error {
 	cfg := d.store.cfg
 	logger := newRaftLogger(cfg.Logger)
-	snapshots, err := d.logs.snapshots(logger)
+	snapshots, err := d.logs.snapshots(cfg.Logger)
 	if err != nil {
 		return err
 	}
+	d.snapshots = snapshots
 	list, err := snapshots.List()
 	if err != nil {
 		return err
 	}
 	newest := uint64(0)
+	var snapshot *raft.SnapshotMeta
 	if len(list) > 0 {
-		newest = list[0].Index
+		snapshot, newest = list[0], list[0].Index
 	}
 	if err := d.logs.verify(newest); err != nil {
+		if trouble := snapshots.started(); trouble != nil {
+			return fmt.Errorf("%w: %w", trouble, err)
+		}
 		return err
 	}
+	snapshots.startWith(d.logs.covers)
 	if err := d.bootstrap(newest, founders); err != nil {
 		return err
+	}
+	if self != loneID {
+		if err := d.identify(raft.Server{Suffrage: raft.Voter, ID: self, Address: transport.LocalAddr()}, snapshot); err != nil {
+			return err
+		}
 	}
 	if cfg.Dir != "" {
 		syncDir(cfg.Dir)
@@ -149,7 +168,14 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 		r, err = raft.NewRaft(conf, d.machine, cached, d.logs, snapshots, transport)
 		return err
 	})
+	trouble := snapshots.started()
 	if err != nil {
+		if trouble != nil {
+			return fmt.Errorf("%w: %w", trouble, err)
+		}
+		if restoring := d.machine.restoring; restoring != nil {
+			return fmt.Errorf("%s: %w: %w", cfg.Dir, restoring, err)
+		}
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, cfg.Dir, err)
 	}
 	d.mu.Lock()
@@ -202,8 +228,9 @@ func (d *durable) lead(ctx context.Context, transport *loneTransport) error {
 	return err
 }
 
-// restore puts a snapshot in place of an empty state. It goes by way of a file, since Raft wants to know its size.
-func (d *durable) restore(in io.Reader) (err error) {
+// restore puts a snapshot in place of an empty state. Raft wants to know its size, and so it is encoded twice: nothing of
+// it is on disk but what Raft makes of it.
+func (d *durable) restore(in io.Reader) error {
 	v := d.store.current.Load()
 	if v.revision > firstRevision || v.leases.Len() > 0 {
 		return fmt.Errorf("%w: it is at revision %d", ErrNotEmpty, v.revision)
@@ -212,25 +239,29 @@ func (d *durable) restore(in io.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(d.store.cfg.Dir, "restore-*.tmp")
+	v = st.snapshot()
+	var size counter
+	if err := v.encode(&size); err != nil {
+		return err
+	}
+	from, to := io.Pipe()
+	var encoding sync.WaitGroup
+	encoding.Go(func() { to.CloseWithError(v.encode(to)) })
+	err = d.raft.Restore(&raft.SnapshotMeta{Version: 1, Size: int64(size)}, from, 0)
+	_ = from.Close()
+	encoding.Wait()
 	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
-	if err := st.snapshot().encode(file); err != nil {
-		return err
-	}
-	size, err := file.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return err
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if err := d.raft.Restore(&raft.SnapshotMeta{Version: 1, Size: size}, file, 0); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	return d.failure()
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
 func (d *durable) submit(cmd command) proposal {
@@ -398,12 +429,20 @@ func (d *durable) stop() raft.Future {
 
 // syncDir makes the names in a directory durable, where the system can: the write that follows fails if the disk has
 // a problem.
-func syncDir(dir string) {
+func syncDir(dir string) { _ = syncDirectory(dir) }
+
+// syncDirectory is syncDir for who needs to know.
+func syncDirectory(dir string) error {
 	if runtime.GOOS == "windows" {
-		return
+		return nil
 	}
-	if f, err := os.Open(dir); err == nil {
-		_ = f.Sync()
-		_ = f.Close()
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
 	}
+	err = f.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil // a file system that has no such thing
+	}
+	return errors.Join(err, f.Close())
 }

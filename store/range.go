@@ -22,26 +22,24 @@ func (v *view) readable(revision int64) *Error {
 // ascend calls visit for each key of the range that exists at revision, in order, until it returns false.
 func (v *view) ascend(start, end []byte, revision int64, visit func(*version) bool) {
 	if len(end) == 0 {
-		if it, found := v.items.Get(&item{key: string(start)}); found {
+		if it := v.items.get(text(start)); it != nil {
 			if at := it.at(revision); at != nil {
 				visit(at)
 			}
 		}
 		return
 	}
-	each := func(it *item) bool {
+	to := text(end)
+	if to == "\x00" {
+		to = "" // no end
+	}
+	v.items.ascend(text(start), func(it *item) bool {
+		if to != "" && it.key() >= to {
+			return false
+		}
 		at := it.at(revision)
 		return at == nil || visit(at)
-	}
-	from := &item{key: string(start)}
-	if len(end) == 1 && end[0] == 0 {
-		v.items.AscendGreaterOrEqual(from, each)
-		return
-	}
-	to := &item{key: string(end)}
-	if itemLess(from, to) {
-		v.items.AscendRange(from, to, each)
-	}
+	})
 }
 
 // rangeAt serves a range whose revision is readable.

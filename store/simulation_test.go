@@ -292,17 +292,18 @@ func (l simLogger) With([]zapcore.Field) zapcore.Core { return l }
 func (l simLogger) Sync() error                       { return nil }
 
 func (l simLogger) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if simTraceFile != nil || entry.Level >= zapcore.WarnLevel || entry.Message == "Installed remote snapshot" {
+	if entry.Level >= zapcore.WarnLevel || entry.Message == "Installed remote snapshot" {
 		return checked.AddCore(entry, l)
 	}
 	return checked
 }
 
 func (l simLogger) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	if simTraceFile != nil {
-		simTrace(l, entry, fields)
+	with := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(with)
 	}
-	l.sim.note("log of %s: %s", l.name, entry.Message)
+	l.sim.note("log of %s: %s %v", l.name, entry.Message, with.Fields)
 	if entry.Message == "Installed remote snapshot" {
 		l.sim.mu.Lock()
 		l.sim.installed++

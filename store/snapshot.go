@@ -77,11 +77,12 @@ func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error
 		w.uint(rec.renewals)
 		return w.err == nil
 	})
-	w.int(int64(v.items.Len()))
-	v.items.Ascend(func(it *item) bool {
-		w.bytes([]byte(it.key))
-		w.int(int64(len(it.versions)))
-		for _, ver := range it.versions {
+	w.int(int64(v.items.n))
+	v.items.ascend("", func(it *item) bool {
+		w.bytes(it.newest.Key)
+		w.int(int64(it.len()))
+		for i := range it.len() {
+			ver := it.version(i)
 			w.int(ver.ModRevision)
 			w.int(int64(ver.sub))
 			w.int(ver.Version)
@@ -238,16 +239,7 @@ func decodeSnapshot(in io.Reader) (*state, error) {
 	if got := binary.BigEndian.Uint32(sum[:]); got != want {
 		return nil, fmt.Errorf("%w: snapshot has checksum %08x, its content %08x", ErrCorrupt, got, want)
 	}
-	slices.SortFunc(st.touched, func(a, b touch) int {
-		switch {
-		case a.revision < b.revision:
-			return -1
-		case a.revision > b.revision:
-			return 1
-		default:
-			return 0
-		}
-	})
+	slices.SortFunc(st.touched, inOrder)
 	return st, nil
 }
 
@@ -305,11 +297,11 @@ func (r *snapshotReader) items(st *state) {
 	last := ""
 	for n := r.int(); n > 0 && r.err == nil; n-- {
 		key := r.bytes()
-		it := &item{key: string(key)}
-		if r.err == nil && it.key <= last {
-			r.fail(fmt.Errorf("%w: snapshot has key %q after %q", ErrCorrupt, it.key, last))
+		if r.err == nil && text(key) <= last {
+			r.fail(fmt.Errorf("%w: snapshot has key %q after %q", ErrCorrupt, key, last))
 		}
-		last = it.key
+		last = text(key)
+		var versions []*version
 		revision := int64(0)
 		count := r.int()
 		for i := int64(0); i < count && r.err == nil; i++ {
@@ -319,24 +311,25 @@ func (r *snapshotReader) items(st *state) {
 				v.CreateRevision, v.Lease, v.Value = r.int(), r.int(), r.bytes()
 			}
 			if r.err == nil && (v.ModRevision <= revision || v.ModRevision > st.revision) {
-				r.fail(fmt.Errorf("%w: snapshot has revision %d of key %q after %d", ErrCorrupt, v.ModRevision, it.key, revision))
+				r.fail(fmt.Errorf("%w: snapshot has revision %d of key %q after %d", ErrCorrupt, v.ModRevision, key, revision))
 			}
 			revision = v.ModRevision
-			it.versions = append(it.versions, v)
+			versions = append(versions, v)
 			st.bytes += versionSize(v)
-			st.touched = append(st.touched, touch{v.ModRevision, it.key})
+			st.touched = append(st.touched, v)
 		}
 		if r.err == nil && count == 0 {
-			r.fail(fmt.Errorf("%w: snapshot has no version of key %q", ErrCorrupt, it.key))
+			r.fail(fmt.Errorf("%w: snapshot has no version of key %q", ErrCorrupt, key))
 		}
 		if r.err != nil {
 			return
 		}
-		st.items.ReplaceOrInsert(it)
-		if newest := it.versions[len(it.versions)-1]; !newest.tombstone() {
+		it := newItem(versions)
+		st.items.set(it)
+		if !it.newest.tombstone() {
 			st.keys++
-			if newest.Lease != 0 {
-				st.attached.ReplaceOrInsert(attachment{newest.Lease, it.key})
+			if it.newest.Lease != 0 {
+				st.attached.ReplaceOrInsert(attachment{it.newest.Lease, it.key()})
 			}
 		}
 	}
@@ -351,18 +344,17 @@ func restore(in io.Reader) (*state, error) {
 	if st.revision > 1<<62 {
 		return nil, fmt.Errorf("%w: restore: snapshot has revision %d", ErrCorrupt, st.revision)
 	}
-	newest := btree.NewG(degree, itemLess)
+	var newest tree
 	st.bytes, st.touched = 0, nil
-	st.items.Ascend(func(it *item) bool {
-		v := it.versions[len(it.versions)-1]
-		if !v.tombstone() {
-			newest.ReplaceOrInsert(&item{key: it.key, versions: []*version{v}})
+	st.items.ascend("", func(it *item) bool {
+		if v := it.newest; !v.tombstone() {
+			newest.set(&item{newest: v})
 			st.bytes += versionSize(v)
-			st.touched = append(st.touched, touch{v.ModRevision, it.key})
+			st.touched = append(st.touched, v)
 		}
 		return true
 	})
-	slices.SortStableFunc(st.touched, func(a, b touch) int { return int(min(1, max(-1, a.revision-b.revision))) })
+	slices.SortFunc(st.touched, inOrder)
 	st.items, st.sessions, st.members = newest, newSessions(), nil
 	st.revision += RestoreBump
 	st.compacted = st.revision

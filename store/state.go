@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"hash/crc32"
 	"slices"
 	"sort"
@@ -28,25 +29,57 @@ type version struct {
 
 func (v *version) tombstone() bool { return v.Version == 0 }
 
-// item is what the tree holds of a key. It is immutable; a change replaces it. The backing array of versions is
-// shared with older items of the key, which see less of it, and only the newest appends.
-type item struct {
-	key      string
-	versions []*version // oldest first, never empty
+// inOrder compares versions by when they were made.
+func inOrder(a, b *version) int {
+	if a.ModRevision != b.ModRevision {
+		return cmp.Compare(a.ModRevision, b.ModRevision)
+	}
+	return cmp.Compare(a.sub, b.sub)
 }
 
-func itemLess(a, b *item) bool { return a.key < b.key }
+// item is what the tree holds of a key. It is immutable; a change replaces it. The backing array of older is shared
+// with older items of the key, which see less of it, and only the newest appends.
+type item struct {
+	newest *version
+	older  []*version // oldest first
+}
+
+// newItem returns an item of versions, oldest first, of which there is one at least.
+func newItem(versions []*version) *item {
+	last := len(versions) - 1
+	return &item{newest: versions[last], older: versions[:last:last]}
+}
+
+func (it *item) key() string { return text(it.newest.Key) }
+
+func (it *item) len() int { return len(it.older) + 1 }
+
+// version returns one of the versions; 0 is the oldest.
+func (it *item) version(i int) *version {
+	if i == len(it.older) {
+		return it.newest
+	}
+	return it.older[i]
+}
+
+// before returns the number of versions that are not after revision.
+func (it *item) before(revision int64) int {
+	if it.newest.ModRevision <= revision {
+		return it.len()
+	}
+	return sort.Search(len(it.older), func(i int) bool { return it.older[i].ModRevision > revision })
+}
 
 // at returns the version that holds at revision, nil if the key does not exist then.
 func (it *item) at(revision int64) *version {
-	i := len(it.versions) - 1
-	if it.versions[i].ModRevision > revision {
-		i = sort.Search(len(it.versions), func(i int) bool { return it.versions[i].ModRevision > revision }) - 1
-	}
-	if i < 0 || it.versions[i].tombstone() {
+	n := it.before(revision)
+	if n == 0 {
 		return nil
 	}
-	return it.versions[i]
+	if v := it.version(n - 1); !v.tombstone() {
+		return v
+	}
+	return nil
 }
 
 type leaseRecord struct {
@@ -71,7 +104,7 @@ func attachmentLess(a, b attachment) bool {
 
 // view is the state at one moment: immutable, and read without a lock.
 type view struct {
-	items     *btree.BTreeG[*item]
+	items     tree
 	leases    *btree.BTreeG[leaseRecord]
 	attached  *btree.BTreeG[attachment]
 	revision  int64
@@ -90,9 +123,9 @@ type view struct {
 type state struct {
 	view
 	sessions *btree.BTreeG[*session]
-	proposer *session // the one used last; nil means none
-	age      uint64   // how often the sessions have been shared
-	touched  []touch  // versions by revision, for compaction
+	proposer *session   // the one used last; nil means none
+	age      uint64     // how often the sessions have been shared
+	touched  []*version // by revision, for compaction
 	events   []change
 	buffer   []watch.Event[Event] // of all changes in events
 	notes    []leaseNote
@@ -108,11 +141,6 @@ type leaseNote struct {
 	gone bool
 }
 
-type touch struct {
-	revision int64
-	key      string
-}
-
 // change is a revision and its events, to be appended to the watch log.
 type change struct {
 	revision int64
@@ -122,7 +150,6 @@ type change struct {
 
 func newState() *state {
 	return &state{sessions: newSessions(), view: view{
-		items:    btree.NewG(degree, itemLess),
 		leases:   btree.NewG(degree, leaseLess),
 		attached: btree.NewG(degree, attachmentLess),
 		revision: firstRevision,
@@ -134,7 +161,7 @@ func newState() *state {
 func (st *state) snapshot() *view {
 	v := st.view
 	if st.last == nil || st.dirty.items {
-		v.items = st.items.Clone()
+		v.items = st.items.copied()
 	} else {
 		v.items = st.last.items
 	}
@@ -278,31 +305,26 @@ func (st *state) commit() {
 	st.revision++
 }
 
-func (st *state) get(key string) *item {
-	it, _ := st.items.Get(&item{key: key})
-	return it
-}
-
 // put appends a version; the caller has begun a revision.
 func (st *state) put(key, value []byte, lease int64) *version {
 	revision := st.revision + 1
-	it := st.get(string(key))
+	it := st.items.get(text(key))
 	var prev *version
 	next := &version{sub: st.sub}
 	next.Value = bytes.Clone(value)
 	next.ModRevision, next.CreateRevision, next.Version, next.Lease = revision, revision, 1, lease
-	var name string
 	if it != nil {
-		name, next.Key = it.key, it.versions[0].Key
-		if last := it.versions[len(it.versions)-1]; !last.tombstone() {
-			prev = last
+		next.Key = it.newest.Key
+		if !it.newest.tombstone() {
+			prev = it.newest
 			next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
 		} else if st.bugs.keepsCreate {
-			next.CreateRevision = it.versions[0].ModRevision
+			next.CreateRevision = it.version(0).ModRevision
 		}
 	} else {
-		name, next.Key = string(key), bytes.Clone(key)
+		next.Key = bytes.Clone(key)
 	}
+	name := text(next.Key)
 	if prev == nil {
 		st.keys++
 	}
@@ -312,17 +334,17 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		}
 		st.attach(lease, name)
 	}
-	st.record(it, name, next, Event{Type: EventPut, KV: &next.KV}, prev)
+	st.record(it, next, Event{Type: EventPut, KV: &next.KV}, prev)
 	return prev
 }
 
 // remove appends a tombstone; the caller has begun a revision. It returns nil if the key does not exist.
 func (st *state) remove(key string) *version {
-	it := st.get(key)
+	it := st.items.get(key)
 	if it == nil {
 		return nil
 	}
-	prev := it.versions[len(it.versions)-1]
+	prev := it.newest
 	if prev.tombstone() {
 		return nil
 	}
@@ -330,25 +352,25 @@ func (st *state) remove(key string) *version {
 	next.Key, next.ModRevision = prev.Key, st.revision+1
 	st.keys--
 	st.detach(prev.Lease, key)
-	st.record(it, it.key, next, Event{Type: EventDelete, KV: &next.KV}, prev)
+	st.record(it, next, Event{Type: EventDelete, KV: &next.KV}, prev)
 	return prev
 }
 
-func (st *state) record(it *item, key string, next *version, event Event, prev *version) {
-	var versions []*version
+func (st *state) record(it *item, next *version, event Event, prev *version) {
+	newest := &item{newest: next}
 	if it != nil {
-		versions = it.versions
+		newest.older = append(it.older, it.newest)
 	}
-	st.items.ReplaceOrInsert(&item{key: key, versions: append(versions, next)})
+	st.items.set(newest)
 	st.dirty.items = true
-	st.touched = append(st.touched, touch{next.ModRevision, key})
+	st.touched = append(st.touched, next)
 	size := versionSize(next)
 	st.bytes += size
 	st.sub++
 	if prev != nil {
 		event.PrevKV = &prev.KV
 	}
-	st.buffer = append(st.buffer, watch.Event[Event]{Key: key, Value: event, Size: int(size)})
+	st.buffer = append(st.buffer, watch.Event[Event]{Key: text(next.Key), Value: event, Size: int(size)})
 }
 
 func versionSize(v *version) int64 { return int64(len(v.Key)+len(v.Value)) + versionOverhead }
@@ -386,14 +408,14 @@ func (st *state) compact(revision int64) result {
 	st.compacted = revision
 	st.dirty.items = true
 	done := 0
-	for _, t := range st.touched {
-		if t.revision > revision {
+	for _, v := range st.touched {
+		if v.ModRevision > revision {
 			break
 		}
-		if t.revision < revision { // those at revision itself may be tombstones that the next compaction drops
+		if v.ModRevision < revision { // those at revision itself may be tombstones that the next compaction drops
 			done++
 		}
-		st.trim(t.key, revision)
+		st.trim(text(v.Key), revision)
 	}
 	st.touched = slices.Clone(st.touched[done:])
 	return result{}
@@ -402,56 +424,48 @@ func (st *state) compact(revision int64) result {
 // trim drops the versions of a key that a compaction ends: all before the one that holds at revision, and that one
 // too if it is a tombstone from before, of which no watch can still tell.
 func (st *state) trim(key string, revision int64) {
-	it := st.get(key)
+	it := st.items.get(key)
 	if it == nil {
 		return
 	}
-	keep := sort.Search(len(it.versions), func(i int) bool { return it.versions[i].ModRevision > revision }) - 1
+	keep := it.before(revision) - 1
 	if keep < 0 {
 		return
 	}
-	if v := it.versions[keep]; (v.tombstone() || st.bugs.overTrim) && v.ModRevision < revision {
+	if v := it.version(keep); (v.tombstone() || st.bugs.overTrim) && v.ModRevision < revision {
 		keep++
 	}
 	if keep == 0 {
 		return
 	}
-	for _, v := range it.versions[:keep] {
-		st.bytes -= versionSize(v)
+	for i := range keep {
+		st.bytes -= versionSize(it.version(i))
 	}
-	if keep == len(it.versions) {
-		st.items.Delete(it)
+	if keep == it.len() {
+		st.items.remove(key)
 		return
 	}
-	st.items.ReplaceOrInsert(&item{key: it.key, versions: slices.Clone(it.versions[keep:])})
+	st.items.set(&item{newest: it.newest, older: slices.Clone(it.older[keep:])})
 }
 
 // history returns all changes that can still be watched: those at and after the compact revision.
 func (st *state) history() []change {
-	type at struct {
-		v, prev *version
-		key     string
-	}
+	type at struct{ v, prev *version }
 	var all []at
-	st.items.Ascend(func(it *item) bool {
-		for i, v := range it.versions {
-			if v.ModRevision < st.compacted {
+	st.items.ascend("", func(it *item) bool {
+		for i := range it.len() {
+			a := at{v: it.version(i)}
+			if a.v.ModRevision < st.compacted {
 				continue
 			}
-			a := at{v: v, key: it.key}
-			if i > 0 && !it.versions[i-1].tombstone() {
-				a.prev = it.versions[i-1]
+			if i > 0 && !it.version(i-1).tombstone() {
+				a.prev = it.version(i - 1)
 			}
 			all = append(all, a)
 		}
 		return true
 	})
-	slices.SortFunc(all, func(a, b at) int {
-		if a.v.ModRevision != b.v.ModRevision {
-			return int(min(1, max(-1, a.v.ModRevision-b.v.ModRevision)))
-		}
-		return int(a.v.sub - b.v.sub)
-	})
+	slices.SortFunc(all, func(a, b at) int { return inOrder(a.v, b.v) })
 	var changes []change
 	for _, a := range all {
 		if n := len(changes); n == 0 || changes[n-1].revision != a.v.ModRevision {
@@ -465,7 +479,7 @@ func (st *state) history() []change {
 			event.PrevKV = &a.prev.KV
 		}
 		last := &changes[len(changes)-1]
-		last.events = append(last.events, watch.Event[Event]{Key: a.key, Value: event, Size: int(versionSize(a.v))})
+		last.events = append(last.events, watch.Event[Event]{Key: text(a.v.Key), Value: event, Size: int(versionSize(a.v))})
 	}
 	return changes
 }

@@ -41,17 +41,17 @@ func TestCompactionAtDeletion(t *testing.T) {
 	run(Op{Delete: &DeleteRequest{Key: []byte("a")}}) // 4
 	run(Op{Put: &PutRequest{Key: []byte("b")}})       // 5
 	compact(4)
-	require.Equal(t, 2, st.items.Len())
+	require.Equal(t, 2, st.items.n)
 	changes := st.history()
 	require.Len(t, changes, 2)
 	require.EqualValues(t, 4, changes[0].revision)
 	require.Equal(t, EventDelete, changes[0].events[0].Value.Type)
 	require.NotNil(t, changes[1].events[0].Value.PrevKV)
 	compact(5)
-	require.Equal(t, 1, st.items.Len())
-	only := st.get("b")
-	require.Len(t, only.versions, 1)
-	require.Equal(t, versionSize(only.versions[0]), st.bytes)
+	require.Equal(t, 1, st.items.n)
+	only := st.items.get("b")
+	require.Equal(t, 1, only.len())
+	require.Equal(t, versionSize(only.version(0)), st.bytes)
 	require.Len(t, st.touched, 1)
 }
 
@@ -134,6 +134,7 @@ func TestLogStoreFailsOnce(t *testing.T) {
 	s, err := openLog(t.TempDir(), nil, func(error) { failures++ })
 	require.NoError(t, err)
 	defer s.close()
+	require.NoError(t, s.SetUint64([]byte("CurrentTerm"), 1))
 	require.NoError(t, s.StoreLog(&raft.Log{Index: 1, Data: []byte("x")}))
 	var entry raft.Log
 	require.NoError(t, s.GetLog(1, &entry))

@@ -8,16 +8,31 @@
 //	...
 //	api.Close() // ends the streams; then server.GracefulStop()
 //
-// Served are KV, Watch, Lease, and of Maintenance and Cluster what makes sense for one member: status, hashes,
-// snapshot, the list of members. Errors have etcd's codes and texts, by which its clients recognise them. Where etcd
-// has something that a Keelson store does not (changing members, moving the leader, defragmenting, downgrading) the
-// answer is etcd's "not capable"; authentication is not enabled and can't be. Put authentication in front, as
-// transport credentials or interceptors of the gRPC server.
+// All services are served, at every member of a cluster; what follows is where they differ from etcd 3.7, and why.
+// Errors have etcd's codes and texts, by which its clients recognise them.
 //
-// A watch answers what etcd's does: created, events, cancelled with the compact revision, progress on request and by
-// itself. Responses are not fragmented. One stream carries any number of watches; each is one cursor of the store,
-// and a slow client holds up only its own stream. A snapshot is in the format of [store.Store.Snapshot], not a bolt
-// file, and padded and followed by its SHA-256 as etcd does it; Config.Restore of package store reads it.
+//   - Authentication is not enabled and can't be: what would enable it is "not capable". Put authentication in front,
+//     as transport credentials or interceptors of the gRPC server.
+//   - A member is known by its name, of which its number is made. MemberAdd takes the name from the URL
+//     (https://name@host:port), or else takes the host for it. A new member is a learner until it has caught up, and
+//     then becomes a voter by itself; MemberPromote waits for that. MemberUpdate can't move a member. Learners serve
+//     everything, since they do it correctly.
+//   - A snapshot is in the format of [store.Store.Snapshot], not a bolt file, padded and followed by its SHA-256 as
+//     etcd's is, so that etcdctl takes it. Config.Restore of package store reads it, etcdutl does not.
+//   - HashKV is over what keys are at the revision. Members agree on it, but with etcd's number they don't.
+//   - Defragment succeeds and does nothing: there is nothing to do while the store is open.
+//   - Alarms come and go with their reason and can't be raised by hand. Disarming changes nothing.
+//   - Downgrade is refused in etcd's words: no version can be gone back to.
+//   - Leases of one second are granted; etcd makes them longer than an election. Numbers of leases are not negative.
+//   - RangeStream sends what one Range finds; like etcd it takes neither an order nor bounds on revisions.
+//   - A watch without a revision begins after every write that was acknowledged before it, wherever that was; etcd
+//     begins it after what the member has. So making one waits for a leader, for Config.RequestTimeout at most.
+//   - The answer to a progress request waits until all watches of the stream have caught up, those too that were made
+//     since; etcd does not answer while one is behind.
+//   - One stream has at most Config.MaxWatches watches.
+//
+// A slow reader of a watch holds up its own stream only. It keeps one batch for each of its watches in memory, and is
+// cancelled with the compact revision when what it has not read yet is compacted.
 //
 // A Server may be used by many goroutines. It starts none outside of a call, and owns neither the store nor the gRPC
 // server.

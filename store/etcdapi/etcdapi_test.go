@@ -91,12 +91,12 @@ func start(t *testing.T, cfg store.Config, api etcdapi.Config) (*store.Store, *g
 }
 
 func TestKV(t *testing.T) {
-	_, conn := start(t, store.Config{}, etcdapi.Config{MemberID: 77})
+	_, conn := start(t, store.Config{}, etcdapi.Config{Name: "solo"})
 	kv, ctx := pb.NewKVClient(conn), t.Context()
 	put, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("a"), Value: []byte("1")})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, put.Header.Revision)
-	require.EqualValues(t, 77, put.Header.MemberId)
+	require.NotZero(t, put.Header.MemberId)
 	require.NotZero(t, put.Header.ClusterId)
 	put, err = kv.Put(ctx, &pb.PutRequest{Key: []byte("a"), Value: []byte("2"), PrevKv: true})
 	require.NoError(t, err)
@@ -191,7 +191,7 @@ func TestErrors(t *testing.T) {
 		{second(lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: 6})), rpctypes.ErrGRPCLeaseNotFound},
 		{second(auth.Authenticate(ctx, &pb.AuthenticateRequest{Name: "root"})), rpctypes.ErrGRPCAuthNotEnabled},
 		{second(auth.UserList(ctx, &pb.AuthUserListRequest{})), rpctypes.ErrGRPCNotCapable},
-		{second(cluster.MemberAdd(ctx, &pb.MemberAddRequest{})), rpctypes.ErrGRPCNotCapable},
+		{second(cluster.MemberAdd(ctx, &pb.MemberAddRequest{})), rpctypes.ErrGRPCMemberBadURLs},
 		{second(maintenance.MoveLeader(ctx, &pb.MoveLeaderRequest{})), rpctypes.ErrGRPCBadLeaderTransferee},
 	} {
 		require.Error(t, test.got, "%d: want %v", i, test.want)
@@ -269,6 +269,8 @@ func TestWatch(t *testing.T) {
 	put("a", "2")
 	put("a", "3")
 	require.NoError(t, s.Compact(ctx, 3))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stream, err := pb.NewWatchClient(conn).Watch(ctx)
 	require.NoError(t, err)
 	create := func(r *pb.WatchCreateRequest) *pb.WatchRequest {
@@ -311,9 +313,13 @@ func TestWatch(t *testing.T) {
 			require.Equal(t, want, transcript(r))
 		}
 	}
+	// A client that has nothing more to ask still gets events.
 	require.NoError(t, stream.CloseSend())
-	_, err = stream.Recv()
-	require.ErrorIs(t, err, io.EOF)
+	_, err = s.Delete(ctx, store.DeleteRequest{Key: []byte("c")})
+	require.NoError(t, err)
+	r, err := stream.Recv()
+	require.NoError(t, err)
+	require.Equal(t, "9@8 -c@8", transcript(r))
 }
 
 func TestProgressByItself(t *testing.T) {
@@ -334,7 +340,8 @@ func TestProgressByItself(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "0@2", transcript(r))
 		}
-		require.Equal(t, 2*time.Minute, time.Since(begin))
+		require.GreaterOrEqual(t, time.Since(begin), 2*time.Minute)
+		require.Less(t, time.Since(begin), 2*time.Minute+12*time.Second, "up to a tenth is added, so that watches spread")
 	})
 }
 
@@ -372,8 +379,9 @@ func TestMaintenance(t *testing.T) {
 	}
 	st, err := client.Status(ctx, &pb.StatusRequest{})
 	require.NoError(t, err)
-	require.Equal(t, "3.6.0", st.Version)
-	require.EqualValues(t, 1, st.Leader)
+	require.Equal(t, "3.7.0", st.Version)
+	require.NotZero(t, st.Leader)
+	require.Equal(t, st.Header.MemberId, st.Leader)
 	require.Positive(t, st.DbSize)
 	require.Positive(t, st.RaftTerm)
 	members, err := pb.NewClusterClient(conn).MemberList(ctx, &pb.MemberListRequest{})

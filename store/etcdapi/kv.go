@@ -7,6 +7,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/keelson-dev/keelson/store"
 )
@@ -22,79 +24,126 @@ func (s *kvServer) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResp
 	if err != nil {
 		return nil, err
 	}
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	res, err := s.store.Range(ctx, *req)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, s.failed(ctx, err)
 	}
-	return s.rangeResponse(ctx, &res)
+	return s.rangeResponse(&res), nil
 }
 
-// rangeChunk is how many keys one message of RangeStream carries.
-const rangeChunk = 500
+// rangeChunk and rangeChunkBytes are how many keys, and about how many bytes, one message of RangeStream carries.
+const (
+	rangeChunk      = 500
+	rangeChunkBytes = 1 << 20
+)
 
-// RangeStream implements pb.KVServer: all chunks are of one revision.
+// RangeStream implements pb.KVServer. All chunks are of one revision, and the last one has the header, the count and
+// More, as in etcd.
 func (s *kvServer) RangeStream(r *pb.RangeRequest, stream grpc.ServerStreamingServer[pb.RangeStreamResponse]) error {
+	switch {
+	case r.SortOrder != pb.RangeRequest_NONE && (r.SortTarget != pb.RangeRequest_KEY || r.SortOrder != pb.RangeRequest_ASCEND):
+		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
+	case r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0:
+		return status.Error(codes.Unimplemented, "RangeStream does not support revision filters")
+	}
 	whole, err := s.Range(stream.Context(), r)
 	if err != nil {
 		return err
 	}
-	kvs := whole.Kvs
-	for len(kvs) > rangeChunk {
-		if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: &pb.RangeResponse{Kvs: kvs[:rangeChunk]}}); err != nil {
+	for kvs := whole.Kvs; ; {
+		n, size := 0, 0
+		for n < len(kvs) && n < rangeChunk && size < rangeChunkBytes {
+			size += len(kvs[n].Key) + len(kvs[n].Value)
+			n++
+		}
+		if n == len(kvs) {
+			whole.Kvs = kvs
+			return stream.Send(&pb.RangeStreamResponse{RangeResponse: whole})
+		}
+		if err := stream.Send(&pb.RangeStreamResponse{RangeResponse: &pb.RangeResponse{Kvs: kvs[:n]}}); err != nil {
 			return err
 		}
-		kvs = kvs[rangeChunk:]
+		kvs = kvs[n:]
 	}
-	whole.Kvs = kvs
-	return stream.Send(&pb.RangeStreamResponse{RangeResponse: whole})
 }
 
 // Put implements pb.KVServer.
 func (s *kvServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
-	req, err := putRequest(r)
+	t := translation{limit: s.cfg.MaxRequestBytes}
+	req, err := t.put(r)
 	if err != nil {
 		return nil, err
 	}
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	res, err := s.store.Put(ctx, *req)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, s.failed(ctx, err)
 	}
-	return s.putResponse(ctx, &res)
+	return s.putResponse(&res), nil
 }
 
 // DeleteRange implements pb.KVServer.
 func (s *kvServer) DeleteRange(ctx context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
-	res, err := s.store.Delete(ctx, *deleteRequest(r))
+	t := translation{limit: s.cfg.MaxRequestBytes}
+	req, err := t.delete(r)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
-	return s.deleteResponse(ctx, &res)
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	res, err := s.store.Delete(ctx, *req)
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return s.deleteResponse(&res), nil
 }
 
 // Txn implements pb.KVServer.
 func (s *kvServer) Txn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	req, err := txnRequest(r, 0)
+	t := translation{limit: s.cfg.MaxRequestBytes}
+	req, err := t.txn(r, s.cfg.MaxTxnOps, 0)
 	if err != nil {
 		return nil, err
 	}
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	res, err := s.store.Txn(ctx, *req)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, s.failed(ctx, err)
 	}
-	return s.txnResponse(ctx, &res)
+	return s.txnResponse(&res), nil
 }
 
-// Compact implements pb.KVServer.
+// Compact implements pb.KVServer. What was compacted is gone from memory at once, so that Physical changes nothing.
 func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	if err := s.store.Compact(ctx, r.Revision); err != nil {
-		return nil, s.fail(err)
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
 	}
-	header, err := s.header(ctx, 0)
-	return &pb.CompactionResponse{Header: header}, err
+	defer done()
+	if err := s.store.Compact(ctx, r.Revision); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return &pb.CompactionResponse{Header: s.at(0)}, nil
 }
 
 func rangeRequest(r *pb.RangeRequest) (*store.RangeRequest, error) {
-	if len(r.Key) == 0 {
+	if len(r.GetKey()) == 0 {
 		return nil, rpctypes.ErrGRPCEmptyKey
 	}
 	if _, known := pb.RangeRequest_SortOrder_name[int32(r.SortOrder)]; !known {
@@ -113,9 +162,23 @@ func rangeRequest(r *pb.RangeRequest) (*store.RangeRequest, error) {
 	}, nil
 }
 
-func putRequest(r *pb.PutRequest) (*store.PutRequest, error) {
+// translation makes the store's requests of etcd's. It counts the bytes that they carry against a limit.
+type translation struct{ size, limit int }
+
+// add counts bytes.
+func (t *translation) add(parts ...[]byte) error {
+	for _, p := range parts {
+		t.size += len(p)
+	}
+	if t.size > t.limit {
+		return rpctypes.ErrGRPCRequestTooLarge
+	}
+	return nil
+}
+
+func (t *translation) put(r *pb.PutRequest) (*store.PutRequest, error) {
 	switch {
-	case len(r.Key) == 0:
+	case len(r.GetKey()) == 0:
 		return nil, rpctypes.ErrGRPCEmptyKey
 	case r.IgnoreValue && len(r.Value) > 0:
 		return nil, rpctypes.ErrGRPCValueProvided
@@ -124,22 +187,34 @@ func putRequest(r *pb.PutRequest) (*store.PutRequest, error) {
 	}
 	return &store.PutRequest{
 		Key: r.Key, Value: r.Value, Lease: r.Lease, PrevKV: r.PrevKv, IgnoreValue: r.IgnoreValue, IgnoreLease: r.IgnoreLease,
-	}, nil
+	}, t.add(r.Key, r.Value)
 }
 
-func deleteRequest(r *pb.DeleteRangeRequest) *store.DeleteRequest {
-	return &store.DeleteRequest{Key: r.Key, End: r.RangeEnd, PrevKV: r.PrevKv}
+func (t *translation) delete(r *pb.DeleteRangeRequest) (*store.DeleteRequest, error) {
+	if len(r.GetKey()) == 0 {
+		return nil, rpctypes.ErrGRPCEmptyKey
+	}
+	return &store.DeleteRequest{Key: r.Key, End: r.RangeEnd, PrevKV: r.PrevKv}, t.add(r.Key, r.RangeEnd)
 }
 
 // maxDepth stops the translation of transactions that the store would refuse.
 const maxDepth = 32
 
-func txnRequest(r *pb.TxnRequest, depth int) (*store.Txn, error) {
-	if depth > maxDepth {
+// txn translates a transaction, which may have ops compares, and operations in either branch. A nested one may have
+// what the one around it leaves, as in etcd.
+func (t *translation) txn(r *pb.TxnRequest, ops, depth int) (*store.Txn, error) {
+	ops -= max(len(r.GetCompare()), len(r.GetSuccess()), len(r.GetFailure()))
+	if ops < 0 || depth > maxDepth {
 		return nil, rpctypes.ErrGRPCTooManyOps
 	}
 	txn := &store.Txn{}
-	for _, c := range r.Compare {
+	for _, c := range r.GetCompare() {
+		if len(c.GetKey()) == 0 {
+			return nil, rpctypes.ErrGRPCEmptyKey
+		}
+		if c.Target < 0 || c.Target > pb.Compare_LEASE || c.Result < 0 || c.Result > pb.Compare_NOT_EQUAL {
+			return nil, status.Errorf(codes.InvalidArgument, "etcdserver: compare target %d or result %d is unknown", c.Target, c.Result)
+		}
 		compare := store.Compare{Key: c.Key, End: c.RangeEnd, Target: store.CompareTarget(c.Target), Op: store.CompareOp(c.Result)}
 		switch c.Target {
 		case pb.Compare_VERSION:
@@ -153,29 +228,34 @@ func txnRequest(r *pb.TxnRequest, depth int) (*store.Txn, error) {
 		default:
 			compare.Value = c.GetValue()
 		}
+		if err := t.add(c.Key, c.RangeEnd, compare.Value); err != nil {
+			return nil, err
+		}
 		txn.Compares = append(txn.Compares, compare)
 	}
 	var err error
-	if txn.Then, err = operations(r.Success, depth); err != nil {
+	if txn.Then, err = t.operations(r.GetSuccess(), ops, depth); err != nil {
 		return nil, err
 	}
-	txn.Else, err = operations(r.Failure, depth)
+	txn.Else, err = t.operations(r.GetFailure(), ops, depth)
 	return txn, err
 }
 
-func operations(requests []*pb.RequestOp, depth int) ([]store.Op, error) {
+func (t *translation) operations(requests []*pb.RequestOp, left, depth int) ([]store.Op, error) {
 	ops := make([]store.Op, len(requests))
 	for i, r := range requests {
 		var err error
 		switch op := &ops[i]; request := r.GetRequest().(type) {
 		case *pb.RequestOp_RequestRange:
-			op.Range, err = rangeRequest(request.RequestRange)
+			if op.Range, err = rangeRequest(request.RequestRange); err == nil {
+				err = t.add(op.Range.Key, op.Range.End)
+			}
 		case *pb.RequestOp_RequestPut:
-			op.Put, err = putRequest(request.RequestPut)
+			op.Put, err = t.put(request.RequestPut)
 		case *pb.RequestOp_RequestDeleteRange:
-			op.Delete = deleteRequest(request.RequestDeleteRange)
+			op.Delete, err = t.delete(request.RequestDeleteRange)
 		case *pb.RequestOp_RequestTxn:
-			op.Txn, err = txnRequest(request.RequestTxn, depth+1)
+			op.Txn, err = t.txn(request.RequestTxn, left, depth+1)
 		default:
 			err = rpctypes.ErrGRPCKeyNotFound // so says etcd
 		}
@@ -203,48 +283,33 @@ func keyValues(kvs []store.KV) []*mvccpb.KeyValue {
 	return out
 }
 
-func (s *Server) rangeResponse(ctx context.Context, res *store.RangeResult) (*pb.RangeResponse, error) {
-	header, err := s.header(ctx, res.Revision)
-	return &pb.RangeResponse{Header: header, Kvs: keyValues(res.KVs), More: res.More, Count: res.Count}, err
+func (s *Server) rangeResponse(res *store.RangeResult) *pb.RangeResponse {
+	return &pb.RangeResponse{Header: s.at(res.Revision), Kvs: keyValues(res.KVs), More: res.More, Count: res.Count}
 }
 
-func (s *Server) putResponse(ctx context.Context, res *store.PutResult) (*pb.PutResponse, error) {
-	header, err := s.header(ctx, res.Revision)
-	return &pb.PutResponse{Header: header, PrevKv: keyValue(res.PrevKV)}, err
+func (s *Server) putResponse(res *store.PutResult) *pb.PutResponse {
+	return &pb.PutResponse{Header: s.at(res.Revision), PrevKv: keyValue(res.PrevKV)}
 }
 
-func (s *Server) deleteResponse(ctx context.Context, res *store.DeleteResult) (*pb.DeleteRangeResponse, error) {
-	header, err := s.header(ctx, res.Revision)
-	return &pb.DeleteRangeResponse{Header: header, Deleted: res.Deleted, PrevKvs: keyValues(res.PrevKVs)}, err
+func (s *Server) deleteResponse(res *store.DeleteResult) *pb.DeleteRangeResponse {
+	return &pb.DeleteRangeResponse{Header: s.at(res.Revision), Deleted: res.Deleted, PrevKvs: keyValues(res.PrevKVs)}
 }
 
-func (s *Server) txnResponse(ctx context.Context, res *store.TxnResult) (*pb.TxnResponse, error) {
-	header, err := s.header(ctx, res.Revision)
-	out := &pb.TxnResponse{Header: header, Succeeded: res.Succeeded, Responses: make([]*pb.ResponseOp, len(res.Responses))}
+func (s *Server) txnResponse(res *store.TxnResult) *pb.TxnResponse {
+	out := &pb.TxnResponse{Header: s.at(res.Revision), Succeeded: res.Succeeded, Responses: make([]*pb.ResponseOp, len(res.Responses))}
 	for i := range res.Responses {
-		if err != nil {
-			break
-		}
 		op := &pb.ResponseOp{}
 		switch r := &res.Responses[i]; {
 		case r.Range != nil:
-			var answer *pb.RangeResponse
-			answer, err = s.rangeResponse(ctx, r.Range)
-			op.Response = &pb.ResponseOp_ResponseRange{ResponseRange: answer}
+			op.Response = &pb.ResponseOp_ResponseRange{ResponseRange: s.rangeResponse(r.Range)}
 		case r.Put != nil:
-			var answer *pb.PutResponse
-			answer, err = s.putResponse(ctx, r.Put)
-			op.Response = &pb.ResponseOp_ResponsePut{ResponsePut: answer}
+			op.Response = &pb.ResponseOp_ResponsePut{ResponsePut: s.putResponse(r.Put)}
 		case r.Delete != nil:
-			var answer *pb.DeleteRangeResponse
-			answer, err = s.deleteResponse(ctx, r.Delete)
-			op.Response = &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: answer}
+			op.Response = &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: s.deleteResponse(r.Delete)}
 		default:
-			var answer *pb.TxnResponse
-			answer, err = s.txnResponse(ctx, r.Txn)
-			op.Response = &pb.ResponseOp_ResponseTxn{ResponseTxn: answer}
+			op.Response = &pb.ResponseOp_ResponseTxn{ResponseTxn: s.txnResponse(r.Txn)}
 		}
 		out.Responses[i] = op
 	}
-	return out, err
+	return out
 }

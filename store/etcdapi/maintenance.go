@@ -2,14 +2,14 @@ package etcdapi
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"hash/crc32"
-	"io"
+	"strconv"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
 
 	"github.com/keelson-dev/keelson/store"
 )
@@ -19,33 +19,66 @@ type maintenanceServer struct {
 	*Server
 }
 
-// Status implements pb.MaintenanceServer.
+// Status implements pb.MaintenanceServer. The sizes are of the store's files, or, for a store in memory, of what it
+// holds.
 func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
 	st, err := s.store.Status(ctx)
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	header, err := s.header(ctx, st.Revision)
+	m := s.members(&st)
 	out := &pb.StatusResponse{
-		Header: header, Version: s.cfg.Version, DbSize: st.Bytes, DbSizeInUse: st.Bytes,
+		Header: s.at(st.Revision), Version: s.cfg.Version, StorageVersion: minor(s.cfg.Version),
+		DbSize: st.Bytes, DbSizeInUse: st.Bytes,
 		RaftIndex: st.Index, RaftAppliedIndex: st.Index, RaftTerm: st.Term,
+		Leader: m.leader, IsLearner: m.self.learner, DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	if st.Durable {
 		out.DbSize, out.DbSizeInUse = st.FileBytes, st.FileBytes-st.FreeBytes
 	}
-	if st.Leader {
-		out.Leader = s.cfg.MemberID
+	if m.leader == 0 {
+		out.Errors = append(out.Errors, "etcdserver: no leader")
 	}
-	return out, err
+	for _, a := range s.alarms(&st, &m) {
+		out.Errors = append(out.Errors, a.String())
+	}
+	return out, nil
 }
 
-// Alarm implements pb.MaintenanceServer: there are none.
+// minor returns "3.7" of "3.7.0".
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// Alarm implements pb.MaintenanceServer. Alarms come and go with their reason: they can't be raised by hand, and
+// disarming one answers with those that there are and changes nothing.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	if r.Action == pb.AlarmRequest_ACTIVATE {
 		return nil, rpctypes.ErrGRPCNotCapable
 	}
-	header, err := s.header(ctx, 0)
-	return &pb.AlarmResponse{Header: header}, err
+	st, err := s.store.Status(ctx)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	m := s.members(&st)
+	out := &pb.AlarmResponse{Header: s.at(0)}
+	for _, a := range s.alarms(&st, &m) {
+		if (r.MemberID == 0 || r.MemberID == a.MemberID) && (r.Alarm == pb.AlarmType_NONE || r.Alarm == a.Alarm) {
+			out.Alarms = append(out.Alarms, a)
+		}
+	}
+	return out, nil
+}
+
+// alarms returns what etcd would have raised an alarm for.
+func (s *Server) alarms(st *store.Status, m *members) (alarms []*pb.AlarmMember) {
+	for _, one := range m.all {
+		if one.diverged {
+			alarms = append(alarms, &pb.AlarmMember{MemberID: one.id, Alarm: pb.AlarmType_CORRUPT})
+		}
+	}
+	return alarms
 }
 
 // Hash implements pb.MaintenanceServer.
@@ -57,127 +90,87 @@ func (s *maintenanceServer) Hash(ctx context.Context, _ *pb.HashRequest) (*pb.Ha
 	return &pb.HashResponse{Header: res.Header, Hash: res.Hash}, nil
 }
 
-// HashKV implements pb.MaintenanceServer: a hash over all keys as they are at the revision. It is not the number that
-// etcd itself would give, since that is over its own encoding.
+// HashKV implements pb.MaintenanceServer: a hash over all keys as they are at the revision in this member. It is not
+// the number that etcd itself would give, since that is over its own encoding.
 func (s *maintenanceServer) HashKV(ctx context.Context, r *pb.HashKVRequest) (*pb.HashKVResponse, error) {
-	res, err := s.store.Range(ctx, store.RangeRequest{Key: []byte{0}, End: []byte{0}, Revision: max(0, r.Revision)})
+	ctx, done, err := s.begin(ctx)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
+	}
+	defer done()
+	res, err := s.store.Range(ctx, store.RangeRequest{Key: []byte{0}, End: []byte{0}, Revision: max(0, r.Revision), Serializable: true})
+	if err != nil {
+		return nil, s.failed(ctx, err)
 	}
 	st, err := s.store.Status(ctx)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, s.failed(ctx, err)
 	}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	var number []byte
 	for i := range res.KVs {
-		kv := &res.KVs[i]
-		number = number[:0]
-		for _, n := range []int64{int64(len(kv.Key)), int64(len(kv.Value)), kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease} {
-			number = binary.BigEndian.AppendUint64(number, uint64(n))
-		}
-		sum.Write(number)
-		sum.Write(kv.Key)
-		sum.Write(kv.Value)
+		hashKV(sum, &res.KVs[i])
 	}
 	at := r.Revision
 	if at <= 0 {
 		at = res.Revision
 	}
-	header, err := s.header(ctx, res.Revision)
-	return &pb.HashKVResponse{Header: header, Hash: sum.Sum32(), CompactRevision: st.CompactRevision, HashRevision: at}, err
+	return &pb.HashKVResponse{
+		Header: s.at(res.Revision), Hash: sum.Sum32(), CompactRevision: st.CompactRevision, HashRevision: at,
+	}, nil
 }
 
-// snapshotChunk is the size of one message of a snapshot, snapshotBlock what its length is padded to: etcd's client
-// takes a file whose length is 32 above a multiple of it as one that ends in a SHA-256.
-const (
-	snapshotChunk = 32 << 10
-	snapshotBlock = 512
-)
-
-// Snapshot implements pb.MaintenanceServer.
-func (s *maintenanceServer) Snapshot(_ *pb.SnapshotRequest, stream grpc.ServerStreamingServer[pb.SnapshotResponse]) error {
-	header, err := s.header(stream.Context(), 0)
-	if err != nil {
-		return err
+func hashKV(sum hash.Hash, kv *store.KV) {
+	var numbers [48]byte
+	for i, n := range []int64{int64(len(kv.Key)), int64(len(kv.Value)), kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease} {
+		binary.BigEndian.PutUint64(numbers[8*i:], uint64(n))
 	}
-	w := &snapshotStream{header: header, version: s.cfg.Version, stream: stream}
-	sum := sha256.New()
-	counted := io.MultiWriter(w, sum)
-	if err := s.store.Snapshot(stream.Context(), counted); err != nil {
-		return s.fail(err)
-	}
-	if _, err := counted.Write(make([]byte, (snapshotBlock-w.size%snapshotBlock)%snapshotBlock)); err != nil {
-		return err
-	}
-	_, err = w.Write(sum.Sum(nil))
-	return err
+	sum.Write(numbers[:])
+	sum.Write(kv.Key)
+	sum.Write(kv.Value)
 }
 
-type snapshotStream struct {
-	header  *pb.ResponseHeader
-	version string
-	stream  grpc.ServerStreamingServer[pb.SnapshotResponse]
-	size    int
-}
-
-func (w *snapshotStream) Write(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
-		chunk := p[:min(len(p), snapshotChunk)]
-		p = p[len(chunk):]
-		if err := w.stream.Send(&pb.SnapshotResponse{Header: w.header, Version: w.version, Blob: chunk}); err != nil {
-			return 0, err
-		}
-		w.size += len(chunk)
-	}
-	return n, nil
-}
-
-// Defragment implements pb.MaintenanceServer.
+// Defragment implements pb.MaintenanceServer. There is nothing to do: what the log's file has free is used again, and
+// only a store that is closed can make it smaller.
 func (s *maintenanceServer) Defragment(context.Context, *pb.DefragmentRequest) (*pb.DefragmentResponse, error) {
-	return nil, rpctypes.ErrGRPCNotCapable
+	return &pb.DefragmentResponse{Header: s.at(0)}, nil
 }
 
-// MoveLeader implements pb.MaintenanceServer: there is no other member.
-func (s *maintenanceServer) MoveLeader(context.Context, *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
-	return nil, rpctypes.ErrGRPCBadLeaderTransferee
+// MoveLeader implements pb.MaintenanceServer. Like in etcd the leader itself must be asked.
+func (s *maintenanceServer) MoveLeader(ctx context.Context, r *pb.MoveLeaderRequest) (*pb.MoveLeaderResponse, error) {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	m, err := s.list(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	to := m.find(r.TargetID)
+	switch {
+	case m.leader != m.self.id:
+		return nil, rpctypes.ErrGRPCNotLeader
+	case to == nil, to.learner:
+		return nil, rpctypes.ErrGRPCBadLeaderTransferee
+	case to.id == m.self.id:
+		return &pb.MoveLeaderResponse{Header: s.at(0)}, nil
+	}
+	if err := s.store.TransferLeadership(ctx, to.name); err != nil {
+		return nil, s.memberError(ctx, err)
+	}
+	return &pb.MoveLeaderResponse{Header: s.at(0)}, nil
 }
 
-// Downgrade implements pb.MaintenanceServer.
-func (s *maintenanceServer) Downgrade(context.Context, *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
-	return nil, rpctypes.ErrGRPCNotCapable
-}
-
-type clusterServer struct {
-	pb.UnimplementedClusterServer
-	*Server
-}
-
-// MemberList implements pb.ClusterServer.
-func (s *clusterServer) MemberList(ctx context.Context, _ *pb.MemberListRequest) (*pb.MemberListResponse, error) {
-	header, err := s.header(ctx, 0)
-	return &pb.MemberListResponse{Header: header, Members: []*pb.Member{
-		{ID: s.cfg.MemberID, Name: s.cfg.Name, ClientURLs: s.cfg.ClientURLs},
-	}}, err
-}
-
-// MemberAdd implements pb.ClusterServer.
-func (s *clusterServer) MemberAdd(context.Context, *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
-	return nil, rpctypes.ErrGRPCNotCapable
-}
-
-// MemberRemove implements pb.ClusterServer.
-func (s *clusterServer) MemberRemove(context.Context, *pb.MemberRemoveRequest) (*pb.MemberRemoveResponse, error) {
-	return nil, rpctypes.ErrGRPCNotCapable
-}
-
-// MemberUpdate implements pb.ClusterServer.
-func (s *clusterServer) MemberUpdate(context.Context, *pb.MemberUpdateRequest) (*pb.MemberUpdateResponse, error) {
-	return nil, rpctypes.ErrGRPCNotCapable
-}
-
-// MemberPromote implements pb.ClusterServer.
-func (s *clusterServer) MemberPromote(context.Context, *pb.MemberPromoteRequest) (*pb.MemberPromoteResponse, error) {
-	return nil, rpctypes.ErrGRPCMemberNotLearner
+// Downgrade implements pb.MaintenanceServer: there is no version to go back to, and etcd says so in these words.
+func (s *maintenanceServer) Downgrade(_ context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	if r.Action == pb.DowngradeRequest_CANCEL {
+		return nil, rpctypes.ErrGRPCNoInflightDowngrade
+	}
+	parts := strings.Split(r.Version, ".")
+	for _, p := range parts {
+		if _, err := strconv.ParseUint(p, 10, 16); err != nil || len(parts) > 3 {
+			return nil, rpctypes.ErrGRPCWrongDowngradeVersionFormat
+		}
+	}
+	return nil, rpctypes.ErrGRPCInvalidDowngradeTargetVersion
 }

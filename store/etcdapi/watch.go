@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 
@@ -20,14 +20,26 @@ type watchServer struct {
 	*Server
 }
 
-// noWatch is the id in responses that concern no watch, or all.
+// noWatch is the id in responses that concern no watch, or all of a stream.
 const noWatch = -1
 
-// Watch implements pb.WatchServer. One goroutine receives, one per watch pulls its events, and this one sends.
+// Why etcd says that a watch can't be made, where it has no error of its API for it.
+const (
+	reasonDuplicate = "mvcc: duplicate watch ID provided on the WatchStream"
+	reasonEmpty     = "mvcc: watcher range is empty"
+)
+
+// Watch implements pb.WatchServer. One goroutine receives, one per watch pulls its events, and this one sends. A
+// client that half-closes the stream goes on receiving.
 func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse]) error {
+	leader, err := s.requireLeader(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer leader.stop()
 	ctx, cancel := context.WithCancel(stream.Context())
 	w := &watchStream{
-		server: s.Server, ctx: ctx, out: make(chan *pb.WatchResponse), failed: make(chan error, 1), watches: map[int64]*streamWatch{},
+		server: s.Server, ctx: ctx, wake: make(chan struct{}, 1), failed: make(chan error, 1), watches: map[int64]*streamWatch{},
 	}
 	defer func() {
 		w.mu.Lock()
@@ -37,10 +49,14 @@ func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.
 		w.pulling.Wait()
 	}()
 	go func() { // ends with the stream, which ends when this method returns
+		control := &turn{done: make(chan struct{}, 1)}
 		for {
 			r, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return
+			}
 			if err == nil {
-				err = w.handle(r)
+				err = w.handle(r, control)
 			}
 			if err != nil {
 				w.fail(err)
@@ -50,48 +66,91 @@ func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.
 	}()
 	for {
 		select {
-		case r := <-w.out:
-			if err := stream.Send(r); err != nil {
-				return err
+		case <-w.wake:
+			for _, m := range w.take() {
+				if err := s.sendWatch(stream, m); err != nil {
+					return err
+				}
+				if m.turn != nil {
+					m.turn.done <- struct{}{}
+				}
 			}
 		case err := <-w.failed:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return s.fail(err)
+			return watchError(s.fail(err))
 		case <-ctx.Done():
-			return s.fail(ctx.Err())
+			return watchError(s.fail(ctx.Err()))
+		case <-leader.due():
+			if leader.lost(s.store) {
+				return rpctypes.ErrGRPCNoLeader
+			}
 		case <-s.closed:
 			return rpctypes.ErrGRPCStopped
 		}
 	}
 }
 
-// watchStream is one stream with its watches.
+// watchError is what etcd says when the client itself gave up.
+func watchError(err error) error {
+	if errors.Is(err, rpctypes.ErrGRPCCanceled) {
+		return rpctypes.ErrGRPCWatchCanceled
+	}
+	return err
+}
+
+// watchStream is one stream with its watches. What is to be sent stands in one queue, so that what is decided under
+// the mutex is sent in the order in which it was decided. The queue is bounded: whoever puts a response there waits
+// until it is sent before it puts the next. So a client that does not read holds up its own stream, and keeps one
+// batch per watch from being freed.
 type watchStream struct {
 	server  *Server
 	ctx     context.Context
-	out     chan *pb.WatchResponse
+	wake    chan struct{}
 	failed  chan error
 	pulling sync.WaitGroup
 
 	mu      sync.Mutex
 	ending  bool // no watch may be added any more
+	queue   []watchMessage
 	watches map[int64]*streamWatch
 	nextID  int64
+	// progress is the request for progress that is not answered yet, and again says that there was another meanwhile.
+	progress *progress
+	again    bool
+}
+
+// watchMessage is a response on its way.
+type watchMessage struct {
+	response *pb.WatchResponse
+	fragment bool
+	turn     *turn
+}
+
+// turn lets one sender go on when its response was sent.
+type turn struct{ done chan struct{} }
+
+func (t *turn) wait(ctx context.Context) error {
+	select {
+	case <-t.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // streamWatch is one watch.
 type streamWatch struct {
-	id     int64
-	cursor *store.Watcher
-	notify bool // asked to be told of progress
+	id       int64
+	cursor   *store.Watcher
+	notify   bool // asked to be told of progress
+	fragment bool
+	turn     turn
 
-	// guarded by the stream's mutex: progress requests that wait for this watch
-	waiting []*progress
+	// asked says that the stream's progress request waits for this watch. The stream's mutex guards it.
+	asked bool
 }
 
-// progress is a request for progress: answered when all watches there were have delivered what happened before it.
+// progress is a request for progress on all watches. It is answered when every watch there is, whether made before or
+// after it, has delivered what happened up to the revision of the answer: the client takes the answer as everyone's.
 type progress struct {
 	missing  int
 	revision int64
@@ -104,42 +163,54 @@ func (w *watchStream) fail(err error) {
 	}
 }
 
-// send hands a response to the sender. It fails when the stream has ended.
-func (w *watchStream) send(r *pb.WatchResponse, revision int64) error {
-	header, err := w.server.header(w.ctx, revision)
-	if err != nil {
-		return err
-	}
-	r.Header = header
+// put queues a response. The caller holds the mutex.
+func (w *watchStream) put(r *pb.WatchResponse, revision int64, fragment bool, t *turn) {
+	r.Header = w.server.at(revision)
+	w.queue = append(w.queue, watchMessage{r, fragment, t})
 	select {
-	case w.out <- r:
-		return nil
-	case <-w.ctx.Done():
-		return w.ctx.Err()
+	case w.wake <- struct{}{}:
+	default:
 	}
 }
 
-func (w *watchStream) handle(r *pb.WatchRequest) error {
+func (w *watchStream) take() []watchMessage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken := w.queue
+	w.queue = nil
+	return taken
+}
+
+// say queues an answer to a request and waits until it is sent.
+func (w *watchStream) say(r *pb.WatchResponse, revision int64, control *turn) error {
+	w.mu.Lock()
+	w.put(r, revision, false, control)
+	w.mu.Unlock()
+	return control.wait(w.ctx)
+}
+
+func (w *watchStream) handle(r *pb.WatchRequest, control *turn) error {
 	switch request := r.RequestUnion.(type) {
 	case *pb.WatchRequest_CreateRequest:
-		return w.create(request.CreateRequest)
+		if request.CreateRequest != nil {
+			return w.create(request.CreateRequest, control)
+		}
 	case *pb.WatchRequest_CancelRequest:
-		return w.cancel(request.CancelRequest.GetWatchId())
+		return w.cancel(request.CancelRequest.GetWatchId(), control)
 	case *pb.WatchRequest_ProgressRequest:
-		return w.progress()
-	default:
-		return nil // etcd skips what it does not know
+		w.requestProgress()
 	}
+	return nil // etcd skips what it does not know
 }
 
-func (w *watchStream) create(r *pb.WatchCreateRequest) error {
-	id, taken := w.newID(r.WatchId)
-	if taken {
-		return w.send(&pb.WatchResponse{
-			WatchId: noWatch, Created: true, Canceled: true, CancelReason: "mvcc: duplicate watch ID provided on the WatchStream",
-		}, 0)
+func (w *watchStream) create(r *pb.WatchCreateRequest, control *turn) error {
+	refuse := func(reason string) error {
+		return w.say(&pb.WatchResponse{WatchId: noWatch, Created: true, Canceled: true, CancelReason: reason}, 0, control)
 	}
-	req := store.WatchRequest{Key: r.Key, End: r.RangeEnd, Revision: max(0, r.StartRevision), PrevKV: r.PrevKv}
+	if r.StartRevision < 0 {
+		return refuse(rpctypes.ErrCompacted.Error())
+	}
+	req := store.WatchRequest{Key: r.Key, End: r.RangeEnd, Revision: r.StartRevision, PrevKV: r.PrevKv}
 	if len(req.Key) == 0 {
 		req.Key = []byte{0}
 	}
@@ -147,18 +218,27 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 		req.NoPut = req.NoPut || filter == pb.WatchCreateRequest_NOPUT
 		req.NoDelete = req.NoDelete || filter == pb.WatchCreateRequest_NODELETE
 	}
-	cursor, err := w.server.store.Watch(w.ctx, req)
+	id, reason := w.newID(r.WatchId)
+	if reason != "" {
+		return refuse(reason)
+	}
+	// From now on, the newest revision has to be asked for, which takes a leader. The other watches of this stream
+	// should not end because there is none.
+	ctx, cancel := w.server.bounded(w.ctx)
+	cursor, err := w.server.store.Watch(ctx, req)
+	cancel()
 	var failed *store.Error
 	switch {
 	case errors.Is(err, store.ErrCompacted) && errors.As(err, &failed):
-		if err := w.send(&pb.WatchResponse{WatchId: id, Created: true}, 0); err != nil {
-			return err
-		}
-		return w.send(&pb.WatchResponse{WatchId: id, Canceled: true, CompactRevision: failed.Revision}, 0)
+		w.mu.Lock()
+		w.put(&pb.WatchResponse{WatchId: id, Created: true}, 0, false, nil)
+		w.put(&pb.WatchResponse{WatchId: id, Canceled: true, CompactRevision: failed.Revision}, 0, false, control)
+		w.mu.Unlock()
+		return control.wait(w.ctx)
 	case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrEmptyKey):
-		return w.send(&pb.WatchResponse{
-			WatchId: noWatch, Created: true, Canceled: true, CancelReason: "mvcc: watcher range is empty",
-		}, 0)
+		return refuse(reasonEmpty)
+	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:
+		return refuse(rpctypes.ErrTimeoutDueToLeaderFail.Error())
 	case err != nil:
 		return err
 	}
@@ -167,40 +247,68 @@ func (w *watchStream) create(r *pb.WatchCreateRequest) error {
 	if req.Revision == 0 {
 		at = cursor.Start() - 1
 	}
-	if err := w.send(&pb.WatchResponse{WatchId: id, Created: true}, at); err != nil {
-		return errors.Join(err, cursor.Close())
+	one := &streamWatch{
+		id: id, cursor: cursor, notify: r.ProgressNotify, fragment: r.Fragment, turn: turn{make(chan struct{}, 1)},
 	}
-	one := &streamWatch{id: id, cursor: cursor, notify: r.ProgressNotify}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.ending {
+		w.mu.Unlock()
 		return cursor.Close()
 	}
 	w.watches[id] = one
+	if w.progress != nil {
+		w.ask(one)
+	}
+	w.put(&pb.WatchResponse{WatchId: id, Created: true}, at, false, control)
 	w.pulling.Go(func() { w.pull(one) })
-	return nil
+	w.mu.Unlock()
+	return control.wait(w.ctx)
 }
 
-func (w *watchStream) newID(wanted int64) (id int64, taken bool) {
+// newID returns the id for a watch, or why there can be none.
+func (w *watchStream) newID(wanted int64) (id int64, reason string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if wanted != 0 {
-		_, taken = w.watches[wanted]
-		return wanted, taken
+	switch {
+	case len(w.watches) >= w.server.cfg.MaxWatches:
+		return 0, rpctypes.ErrTooManyRequests.Error()
+	case wanted < 0:
+		return 0, "etcdserver: watch ID is negative"
+	case wanted != 0 && w.watches[wanted] != nil:
+		return 0, reasonDuplicate
+	case wanted != 0:
+		return wanted, ""
 	}
 	for w.watches[w.nextID] != nil {
 		w.nextID++
 	}
 	id = w.nextID
 	w.nextID++
-	return id, false
+	return id, ""
+}
+
+func (w *watchStream) cancel(id int64, control *turn) error {
+	w.mu.Lock()
+	one := w.watches[id]
+	if one == nil {
+		w.mu.Unlock()
+		return nil
+	}
+	w.remove(one)
+	w.put(&pb.WatchResponse{WatchId: id, Canceled: true}, 0, false, control)
+	w.mu.Unlock()
+	if err := one.cursor.Close(); err != nil {
+		return err
+	}
+	return control.wait(w.ctx)
 }
 
 // pull delivers one watch's events until it ends.
 func (w *watchStream) pull(one *streamWatch) {
+	defer one.cursor.Close() // never fails
 	var idle *time.Timer
 	if one.notify {
-		idle = time.AfterFunc(w.server.cfg.ProgressInterval, one.cursor.Progress)
+		idle = time.AfterFunc(w.server.progressInterval(), one.cursor.Progress)
 		defer idle.Stop()
 	}
 	for {
@@ -210,129 +318,117 @@ func (w *watchStream) pull(one *streamWatch) {
 			return
 		}
 		if idle != nil {
-			idle.Reset(w.server.cfg.ProgressInterval)
+			idle.Reset(w.server.progressInterval())
 		}
-		if len(batch.Events) == 0 {
-			err = w.progressed(one, batch.Revision)
-		} else {
-			err = w.send(&pb.WatchResponse{WatchId: one.id, Events: events(batch.Events)}, batch.Revision)
+		for chunk, revision := range chunks(batch) {
+			w.mu.Lock()
+			if w.watches[one.id] != one {
+				w.mu.Unlock()
+				return // canceled, and the client was told
+			}
+			w.put(&pb.WatchResponse{WatchId: one.id, Events: events(chunk)}, revision, one.fragment, &one.turn)
+			w.mu.Unlock()
+			if err := one.turn.wait(w.ctx); err != nil {
+				return
+			}
 		}
-		if err != nil {
-			w.ended(one, err)
-			return
+		if len(batch.Events) == 0 && w.progressed(one, batch.Revision) {
+			if err := one.turn.wait(w.ctx); err != nil {
+				return
+			}
 		}
 	}
 }
 
-func events(batch []store.Event) []*mvccpb.Event {
-	out := make([]*mvccpb.Event, len(batch))
-	for i, e := range batch {
-		out[i] = &mvccpb.Event{Kv: keyValue(e.KV), PrevKv: keyValue(e.PrevKV)}
-		if e.Type == store.EventDelete {
-			out[i].Type = mvccpb.Event_DELETE
-		}
-	}
-	return out
+// progressInterval is spread a little, so that watches made at the same time are not all told at the same time.
+func (s *Server) progressInterval() time.Duration {
+	return s.cfg.ProgressInterval + rand.N(s.cfg.ProgressInterval/10)
 }
 
-// ended takes a watch out, and tells the client if neither it nor the stream's end was the reason.
+// ended takes a watch out whose cursor failed, and tells the client.
 func (w *watchStream) ended(one *streamWatch, err error) {
-	_ = one.cursor.Close() // never fails
-	if !w.remove(one) {
-		return // by cancel, which has told the client
-	}
 	var failed *store.Error
-	switch {
-	case w.ctx.Err() != nil:
-	case errors.Is(err, store.ErrCompacted) && errors.As(err, &failed):
-		err = w.send(&pb.WatchResponse{WatchId: one.id, Canceled: true, CompactRevision: failed.Revision}, 0)
-		if err != nil {
-			w.fail(err)
-		}
-	default:
+	compacted := errors.Is(err, store.ErrCompacted) && errors.As(err, &failed)
+	w.mu.Lock()
+	known := w.watches[one.id] == one
+	if known && compacted {
+		w.remove(one)
+		w.put(&pb.WatchResponse{WatchId: one.id, Canceled: true, CompactRevision: failed.Revision}, 0, false, nil)
+	}
+	w.mu.Unlock()
+	if known && !compacted {
 		w.fail(err)
 	}
 }
 
-// remove forgets a watch and lets progress requests go on without it.
-func (w *watchStream) remove(one *streamWatch) bool {
-	w.mu.Lock()
-	found := w.watches[one.id] == one
-	var done []*progress
-	if found {
-		delete(w.watches, one.id)
-		for _, p := range one.waiting {
-			if p.missing--; p.missing == 0 {
-				done = append(done, p)
-			}
-		}
-		one.waiting = nil
+// remove forgets a watch, and lets a progress request go on without it. The caller holds the mutex.
+func (w *watchStream) remove(one *streamWatch) {
+	delete(w.watches, one.id)
+	if one.asked {
+		w.heard(one, w.progress.revision)
 	}
-	w.mu.Unlock()
-	for _, p := range done {
-		if err := w.send(&pb.WatchResponse{WatchId: noWatch}, p.revision); err != nil {
-			w.fail(err)
-		}
-	}
-	return found
 }
 
-func (w *watchStream) cancel(id int64) error {
+// requestProgress asks all watches how far they are; the last to answer has the response sent. A request that comes
+// before that waits for the answer, and asks again.
+func (w *watchStream) requestProgress() {
 	w.mu.Lock()
-	one := w.watches[id]
-	w.mu.Unlock()
-	if one == nil || !w.remove(one) {
-		return nil
+	defer w.mu.Unlock()
+	if w.progress != nil {
+		w.again = true
+		return
 	}
-	if err := one.cursor.Close(); err != nil {
-		return err
-	}
-	return w.send(&pb.WatchResponse{WatchId: id, Canceled: true}, 0)
+	w.startProgress()
 }
 
-// progress asks all watches how far they are; the last to answer sends the response.
-func (w *watchStream) progress() error {
-	revision, err := w.server.store.Revision(w.ctx)
-	if err != nil {
-		return err
+func (w *watchStream) startProgress() {
+	revision := w.server.store.Position().Revision
+	if len(w.watches) == 0 {
+		w.put(&pb.WatchResponse{WatchId: noWatch}, revision, false, nil)
+		return
 	}
-	w.mu.Lock()
-	p := &progress{missing: len(w.watches), revision: revision}
-	asked := make([]*streamWatch, 0, len(w.watches))
+	w.progress = &progress{revision: revision}
 	for _, one := range w.watches {
-		one.waiting = append(one.waiting, p)
-		asked = append(asked, one)
+		w.ask(one)
 	}
-	w.mu.Unlock()
-	if len(asked) == 0 {
-		return w.send(&pb.WatchResponse{WatchId: noWatch}, revision)
-	}
-	for _, one := range asked {
-		one.cursor.Progress()
-	}
-	return nil
 }
 
-// progressed takes in that a watch has delivered everything up to revision.
-func (w *watchStream) progressed(one *streamWatch, revision int64) error {
+func (w *watchStream) ask(one *streamWatch) {
+	one.asked = true
+	w.progress.missing++
+	one.cursor.Progress()
+}
+
+// heard takes in how far one of the watches is that were asked.
+func (w *watchStream) heard(one *streamWatch, revision int64) {
+	one.asked = false
+	p := w.progress
+	p.revision = min(p.revision, revision)
+	if p.missing--; p.missing > 0 {
+		return
+	}
+	w.put(&pb.WatchResponse{WatchId: noWatch}, p.revision, false, nil)
+	w.progress = nil
+	if w.again {
+		w.again = false
+		w.startProgress()
+	}
+}
+
+// progressed takes in that a watch has delivered everything up to revision. It reports whether a response of its own
+// was queued.
+func (w *watchStream) progressed(one *streamWatch, revision int64) bool {
 	w.mu.Lock()
-	waiting := one.waiting
-	one.waiting = nil
-	var done []*progress
-	for _, p := range waiting {
-		p.revision = min(p.revision, revision)
-		if p.missing--; p.missing == 0 {
-			done = append(done, p)
-		}
+	defer w.mu.Unlock()
+	if w.watches[one.id] != one {
+		return false
 	}
-	w.mu.Unlock()
-	for _, p := range done {
-		if err := w.send(&pb.WatchResponse{WatchId: noWatch}, p.revision); err != nil {
-			return err
-		}
+	if one.asked {
+		w.heard(one, revision)
+		return false
 	}
-	if len(waiting) == 0 && one.notify {
-		return w.send(&pb.WatchResponse{WatchId: one.id}, revision)
+	if one.notify {
+		w.put(&pb.WatchResponse{WatchId: one.id}, revision, false, &one.turn)
 	}
-	return nil
+	return one.notify
 }

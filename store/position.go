@@ -1,0 +1,37 @@
+package store
+
+// Position is where a store stands: what every answer of a network API tells beside its result.
+type Position struct {
+	// ClusterID and Revision are as in Status.
+	ClusterID uint64
+	Revision  int64
+	// Term is Raft's.
+	Term uint64
+}
+
+// Position tells where this member stands. It asks nobody and waits for nothing, so that Revision may be behind that
+// of other members, and it costs next to nothing, unlike Status.
+func (s *Store) Position() Position {
+	v := s.current.Load()
+	p := Position{ClusterID: v.cluster, Revision: v.revision, Term: memoryTerm}
+	switch e := s.engine.(type) {
+	case *member:
+		p.Term = e.raft.CurrentTerm()
+	case *durable:
+		p.Term = e.raft.CurrentTerm()
+	}
+	return p
+}
+
+// HasLeader reports whether, as far as this member knows, some member leads. A store without peers leads itself.
+func (s *Store) HasLeader() bool {
+	m, ok := s.engine.(*member)
+	if !ok {
+		return true
+	}
+	_, leader := m.raft.LeaderWithID()
+	return leader != ""
+}
+
+// Name returns Config.Name.
+func (s *Store) Name() string { return s.cfg.Name }

@@ -1,0 +1,335 @@
+package store
+
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// fan is how many entries a node of a tree has at most: so many that a node fills an allocation of 512 bytes.
+const fan = 29
+
+// tree is a B-tree of items by key, which gives out immutable copies of itself at the price of a pointer: what they
+// share is copied before it is changed. All items are in the leaves. A node knows what its keys begin with, and has
+// the eight bytes after that in line, so that a search looks at about one key for each level, and mostly at none
+// that it does not end at. One goroutine changes a tree; its copies are only read.
+type tree struct {
+	root *node
+	n    int
+	age  uint64 // how often it was copied; nodes of this age are its own
+}
+
+// node is a leaf, or has children: then its keys are lower bounds of what each of them has.
+type node struct {
+	age    uint64
+	n      int
+	prefix string // all keys begin with it
+	heads  [fan]uint64
+	items  [fan]*item
+	inner  *inner
+}
+
+type inner struct {
+	keys [fan]string
+	kids [fan]*node
+}
+
+// text returns the bytes of b, which must not change while it is used.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// head returns the first eight bytes as a number that has their order.
+func head(key string) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(unsafe.Slice(unsafe.StringData(key), 8))
+	}
+	var h uint64
+	for i := range len(key) {
+		h |= uint64(key[i]) << (56 - 8*i)
+	}
+	return h
+}
+
+func (nd *node) key(i int) string {
+	if nd.inner != nil {
+		return nd.inner.keys[i]
+	}
+	return nd.items[i].key()
+}
+
+// find returns the place of the first key that is not below key.
+func (nd *node) find(key string) int {
+	skip := len(nd.prefix)
+	if len(key) < skip || key[:skip] != nd.prefix {
+		if key < nd.prefix {
+			return 0
+		}
+		return nd.n
+	}
+	h := head(key[skip:])
+	lo, hi := 0, nd.n
+	for lo < hi {
+		if mid := (lo + hi) / 2; nd.heads[mid] < h {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	// Where heads are equal, the keys decide.
+	for lo < nd.n && nd.heads[lo] == h && nd.key(lo) < key {
+		lo++
+	}
+	return lo
+}
+
+// child returns the place of the child that has key, if any has; what is below all bounds belongs to the first.
+func (nd *node) child(key string) int {
+	i := nd.find(key)
+	if i < nd.n && nd.inner.keys[i] == key {
+		return i
+	}
+	return max(0, i-1)
+}
+
+// index finds out what the keys begin with. They are in order, so that the first and the last tell.
+func (nd *node) index() {
+	first, last := nd.key(0), nd.key(nd.n-1)
+	same := 0
+	for same < min(len(first), len(last)) && first[same] == last[same] {
+		same++
+	}
+	nd.prefix = first[:same]
+	for i := range nd.n {
+		nd.heads[i] = head(nd.key(i)[same:])
+	}
+}
+
+// insert puts an item, or a child with its bound, into a node that is not full.
+func (nd *node) insert(i int, key string, it *item, kid *node) {
+	copy(nd.heads[i+1:nd.n+1], nd.heads[i:nd.n])
+	if nd.inner == nil {
+		copy(nd.items[i+1:nd.n+1], nd.items[i:nd.n])
+		nd.items[i] = it
+	} else {
+		copy(nd.inner.keys[i+1:nd.n+1], nd.inner.keys[i:nd.n])
+		copy(nd.inner.kids[i+1:nd.n+1], nd.inner.kids[i:nd.n])
+		nd.inner.keys[i], nd.inner.kids[i] = key, kid
+	}
+	nd.n++
+	if skip := len(nd.prefix); nd.n > 1 && len(key) >= skip && key[:skip] == nd.prefix {
+		nd.heads[i] = head(key[skip:])
+	} else {
+		nd.index()
+	}
+}
+
+func (nd *node) remove(i int) {
+	last := nd.n - 1
+	copy(nd.heads[i:last], nd.heads[i+1:nd.n])
+	if nd.inner == nil {
+		copy(nd.items[i:last], nd.items[i+1:nd.n])
+		nd.items[last] = nil
+	} else {
+		copy(nd.inner.keys[i:last], nd.inner.keys[i+1:nd.n])
+		copy(nd.inner.kids[i:last], nd.inner.kids[i+1:nd.n])
+		nd.inner.keys[last], nd.inner.kids[last] = "", nil
+	}
+	nd.n = last
+}
+
+// cut moves what is from i on to a new node.
+func (nd *node) cut(i int, age uint64) *node {
+	right := &node{age: age, n: nd.n - i}
+	if nd.inner == nil {
+		copy(right.items[:], nd.items[i:nd.n])
+		clear(nd.items[i:nd.n])
+	} else {
+		right.inner = &inner{}
+		copy(right.inner.keys[:], nd.inner.keys[i:nd.n])
+		copy(right.inner.kids[:], nd.inner.kids[i:nd.n])
+		clear(nd.inner.keys[i:nd.n])
+		clear(nd.inner.kids[i:nd.n])
+	}
+	nd.n = i
+	nd.index()
+	right.index()
+	return right
+}
+
+// own returns a node that may be changed.
+func (t *tree) own(nd *node) *node {
+	if nd.age == t.age {
+		return nd
+	}
+	mine := *nd
+	mine.age = t.age
+	if nd.inner != nil {
+		kids := *nd.inner
+		mine.inner = &kids
+	}
+	return &mine
+}
+
+// copied returns the tree as it is now.
+func (t *tree) copied() tree {
+	now := *t
+	t.age++
+	return now
+}
+
+// get returns the item of a key, nil if there is none.
+func (t *tree) get(key string) *item {
+	nd := t.root
+	if nd == nil {
+		return nil
+	}
+	for nd.inner != nil {
+		nd = nd.inner.kids[nd.child(key)]
+	}
+	if i := nd.find(key); i < nd.n {
+		if it := nd.items[i]; it.key() == key {
+			return it
+		}
+	}
+	return nil
+}
+
+// set puts an item in, in the place of one with the same key.
+func (t *tree) set(it *item) {
+	if t.root == nil {
+		t.root = &node{age: t.age}
+	}
+	t.root = t.own(t.root)
+	if right := t.put(t.root, it, true); right != nil {
+		root := &node{age: t.age, n: 2, inner: &inner{}}
+		root.inner.keys[0], root.inner.kids[0] = t.root.key(0), t.root
+		root.inner.keys[1], root.inner.kids[1] = right.key(0), right
+		root.index()
+		t.root = root
+	}
+}
+
+// put is set below a node that may be changed. If that had to be divided, the part on the right is returned. rightmost
+// says that no other node of its level is on its right.
+func (t *tree) put(nd *node, it *item, rightmost bool) (right *node) {
+	key := it.key()
+	if nd.inner != nil {
+		i := nd.child(key)
+		if i == 0 && key < nd.inner.keys[0] {
+			nd.inner.keys[0] = key
+			nd.index()
+		}
+		kid := t.own(nd.inner.kids[i])
+		nd.inner.kids[i] = kid
+		divided := t.put(kid, it, rightmost && i == nd.n-1)
+		if divided == nil {
+			return nil
+		}
+		return t.add(nd, i+1, divided.key(0), nil, divided, rightmost)
+	}
+	i := nd.find(key)
+	if i < nd.n && nd.items[i].key() == key {
+		nd.items[i] = it
+		return nil
+	}
+	t.n++
+	return t.add(nd, i, key, it, nil, rightmost)
+}
+
+// add is insert that divides a full node: in the middle, or, since keys often come in order, behind the last one.
+func (t *tree) add(nd *node, i int, key string, it *item, kid *node, rightmost bool) (right *node) {
+	if nd.n < fan {
+		nd.insert(i, key, it, kid)
+		return nil
+	}
+	if rightmost && i == fan {
+		right = &node{age: t.age}
+		if nd.inner != nil {
+			right.inner = &inner{}
+		}
+		right.insert(0, key, it, kid)
+		return right
+	}
+	right = nd.cut(fan/2, t.age)
+	if i > nd.n {
+		right.insert(i-nd.n, key, it, kid)
+	} else {
+		nd.insert(i, key, it, kid)
+	}
+	return right
+}
+
+// remove takes a key out, if it is there.
+func (t *tree) remove(key string) {
+	if t.get(key) == nil {
+		return
+	}
+	t.n--
+	t.root = t.own(t.root)
+	t.drop(t.root, key)
+	for t.root.inner != nil && t.root.n == 1 {
+		t.root = t.root.inner.kids[0]
+	}
+	if t.root.n == 0 {
+		t.root = nil
+	}
+}
+
+// drop is remove below a node that may be changed.
+func (t *tree) drop(nd *node, key string) {
+	if nd.inner == nil {
+		nd.remove(nd.find(key))
+		return
+	}
+	i := nd.child(key)
+	kid := t.own(nd.inner.kids[i])
+	nd.inner.kids[i] = kid
+	t.drop(kid, key)
+	switch {
+	case kid.n == 0:
+		nd.remove(i)
+	case kid.n < fan/4 && i > 0:
+		t.join(nd, i-1)
+	case kid.n < fan/4 && i+1 < nd.n:
+		t.join(nd, i)
+	}
+}
+
+// join makes one of a child and the next one, if that leaves room in it.
+func (t *tree) join(nd *node, i int) {
+	if nd.inner.kids[i].n+nd.inner.kids[i+1].n > fan*3/4 {
+		return
+	}
+	left, right := t.own(nd.inner.kids[i]), nd.inner.kids[i+1]
+	copy(left.items[left.n:], right.items[:right.n])
+	if left.inner != nil {
+		copy(left.inner.keys[left.n:], right.inner.keys[:right.n])
+		copy(left.inner.kids[left.n:], right.inner.kids[:right.n])
+	}
+	left.n += right.n
+	left.index()
+	nd.inner.kids[i] = left
+	nd.remove(i + 1)
+}
+
+// ascend calls visit for the items from a key on, in order, until it returns false.
+func (t *tree) ascend(from string, visit func(*item) bool) {
+	if t.root != nil {
+		t.root.ascend(from, visit)
+	}
+}
+
+func (nd *node) ascend(from string, visit func(*item) bool) bool {
+	if nd.inner == nil {
+		for i := nd.find(from); i < nd.n; i++ {
+			if !visit(nd.items[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	for i := nd.child(from); i < nd.n; i++ {
+		if !nd.inner.kids[i].ascend(from, visit) {
+			return false
+		}
+	}
+	return true
+}
