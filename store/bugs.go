@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -51,6 +52,13 @@ func linger(bug bool) bool {
 		time.Sleep(moment)
 	}
 	return bug
+}
+
+// dawdle takes up to two moments, so that members are at different places.
+func dawdle(bug bool) {
+	if bug {
+		time.Sleep(rand.N(2 * moment))
+	}
 }
 
 // voter reports whether a server confirms terms.

@@ -66,6 +66,7 @@ func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{e
 
 // ApplyBatch implements raft.BatchingFSM. The answer to an entry is the []result of its commands, or an error.
 func (m *machine) ApplyBatch(entries []*raft.Log) []any {
+	dawdle(m.store.cfg.bugs.noCommitWait)
 	answers := make([]any, len(entries))
 	var outcomes []outcome
 	for i, entry := range entries {
