@@ -48,8 +48,8 @@ func TestCallsWhileOpening(t *testing.T) {
 }
 
 // TestWatcherAheadOfSnapshot has a watcher at a member that is behind wait for a revision which is still to come, when
-// the member is sent a snapshot without the history in between: it needs nothing of that and goes on. Another one, that
-// does need it, is told.
+// the member is sent a snapshot without the history in between: it needs nothing of that, and only has to watch again.
+// Another one, that does need it, is told.
 func TestWatcherAheadOfSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation("")
@@ -85,6 +85,11 @@ func TestWatcherAheadOfSnapshot(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 302, revision)
 		for _, w := range watchers[:2] {
+			_, err := w.Next(ctx)
+			require.ErrorIs(t, err, store.ErrClosed)
+			w, err := sim.member(behind).Watch(ctx, store.WatchRequest{Key: []byte("k"), Revision: w.Start()})
+			require.NoError(t, err)
+			defer w.Close()
 			batch, err := w.Next(ctx)
 			require.NoError(t, err)
 			require.Len(t, batch.Events, 1)
