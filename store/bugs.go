@@ -4,8 +4,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // bugs puts faults back that the store does not have, one at a time, so that tests can show that they would notice.
@@ -60,9 +58,6 @@ func dawdle(bug bool) {
 		time.Sleep(rand.N(2 * moment))
 	}
 }
-
-// voter reports whether a server confirms terms.
-func (b *bugs) voter(s raft.Server) bool { return s.Suffrage == raft.Voter || b.nonVoters }
 
 // split gives out the first event of a batch and keeps the rest for the next.
 func (w *Watcher) split(batch WatchBatch) WatchBatch {
