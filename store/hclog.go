@@ -11,7 +11,8 @@ import (
 )
 
 // raftLogger gives Raft's log to zap. Raft tells the ordinary course of things as information and even as warnings:
-// these go one and two levels down.
+// these go one and two levels down. That a message did not get through it tells with each, as an error; the member's own
+// connections tell it once (peers.unreached).
 type raftLogger struct {
 	zap  *zap.SugaredLogger
 	name string
@@ -26,6 +27,8 @@ func newRaftLogger(logger *zap.Logger) *raftLogger {
 
 func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	switch {
+	case level >= hclog.Error && aboutConnections(msg):
+		l.zap.Debugw(msg, args...)
 	case level >= hclog.Error:
 		l.zap.Errorw(msg, args...)
 	case level == hclog.Warn:
@@ -33,6 +36,15 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	default:
 		l.zap.Debugw(msg, args...)
 	}
+}
+
+func aboutConnections(msg string) bool {
+	switch msg {
+	case "failed to heartbeat to", "failed to appendEntries to", "failed to make requestVote RPC",
+		"failed to accept connection", "failed to decode incoming command", "failed to flush response":
+		return true
+	}
+	return false
 }
 
 func (l *raftLogger) Trace(string, ...any)          {}

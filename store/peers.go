@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -23,27 +21,11 @@ type Peer struct{ Name, Addr string }
 // MaxMembers bounds the number of members of a cluster.
 const MaxMembers = 7
 
-// What a connection between members begins with: the kind of its content, a version, the names of who dials and of who
-// is meant, each after its length, and the id of the cluster, 0 while the member has not been told. The other side
-// answers with a byte. It comes after the TLS handshake.
-const (
-	helloRaft     = 'R'
-	helloStore    = 'K'
-	helloVersion  = 1
-	helloWelcome  = 0
-	helloStranger = 1 // who dials is no member
-	helloOther    = 2 // another member is meant, or another cluster
-)
-
 const (
 	handshakeTimeout = 5 * time.Second
 	maxHandshakes    = 64
 	peerProtocol     = "keelson-store"
 )
-
-var errOther = errors.New("another member, or a member of another cluster, is at this address")
-
-var errStranger = fmt.Errorf("%w: the other side does not know this member", ErrNotMember)
 
 func (c Config) validateMember() error {
 	if c.Name == "" {
@@ -104,16 +86,18 @@ type peers struct {
 	loops   *sync.WaitGroup
 	greeted chan struct{} // slots for handshakes
 
-	mu    sync.Mutex
-	ended bool
-	conns map[net.Conn]struct{}
-	links map[string]*link
+	mu     sync.Mutex
+	ended  bool
+	warned time.Time // when a connection was last said to be refused
+	silent map[string]silence
+	conns  map[net.Conn]struct{}
+	links  map[string]*link
 }
 
 func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, cluster func() uint64, handle handler) (*peers, error) {
 	p := &peers{
 		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, members: members, handle: handle, loops: loops,
-		cluster: cluster, told: cfg.Peers,
+		cluster: cluster, told: cfg.Peers, silent: map[string]silence{},
 		logger: cfg.Logger.Named("peers").Sugar(), raft: make(chan net.Conn), closed: make(chan struct{}),
 		greeted: make(chan struct{}, maxHandshakes), conns: map[net.Conn]struct{}{}, links: map[string]*link{},
 	}
@@ -198,7 +182,7 @@ func (p *peers) serve(raw net.Conn) {
 	<-p.greeted
 	if err != nil {
 		p.disown(raw)
-		p.logger.Infow("a connection was refused", "from", raw.RemoteAddr(), "error", err)
+		p.refused(raw.RemoteAddr(), err)
 		return
 	}
 	if kind == helloRaft {
@@ -213,77 +197,6 @@ func (p *peers) serve(raw net.Conn) {
 	p.disown(raw)
 }
 
-func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, err error) {
-	conn = raw
-	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
-		return nil, 0, "", err
-	}
-	if p.tls != nil {
-		conn = tls.Server(raw, p.tls)
-	}
-	hello, err := readHello(conn)
-	if err != nil {
-		return nil, 0, "", err
-	}
-	kind, name = hello.kind, hello.from
-	if !p.knows(name) {
-		_, _ = conn.Write([]byte{helloStranger})
-		return nil, 0, "", fmt.Errorf("%q is no member", name)
-	}
-	if mine := p.cluster(); hello.to != p.self.Name || (mine != 0 && hello.cluster != 0 && mine != hello.cluster) {
-		_, _ = conn.Write([]byte{helloOther})
-		return nil, 0, "", fmt.Errorf("%q wants %q of cluster %x, and this is %q of cluster %x", name, hello.to, hello.cluster, p.self.Name, mine)
-	}
-	if t, ok := conn.(*tls.Conn); ok {
-		if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(name); err != nil {
-			return nil, 0, "", err
-		}
-	}
-	if _, err := conn.Write([]byte{helloWelcome}); err != nil {
-		return nil, 0, "", err
-	}
-	return conn, kind, name, conn.SetDeadline(time.Time{})
-}
-
-// hello is how a connection begins.
-type hello struct {
-	kind     byte
-	from, to string
-	cluster  uint64
-}
-
-func (h hello) encode() []byte {
-	p := []byte{h.kind, helloVersion, byte(len(h.from))}
-	p = append(p, h.from...)
-	p = append(append(p, byte(len(h.to))), h.to...)
-	return binary.BigEndian.AppendUint64(p, h.cluster)
-}
-
-func readHello(r io.Reader) (h hello, err error) {
-	var head [2]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return h, err
-	}
-	if h.kind = head[0]; (h.kind != helloRaft && h.kind != helloStore) || head[1] != helloVersion {
-		return h, fmt.Errorf("%w: it began with %q", ErrVersion, head)
-	}
-	for _, name := range []*string{&h.from, &h.to} {
-		var size [1]byte
-		if _, err := io.ReadFull(r, size[:]); err != nil {
-			return h, err
-		}
-		text := make([]byte, size[0])
-		if _, err := io.ReadFull(r, text); err != nil {
-			return h, err
-		}
-		*name = string(text)
-	}
-	var cluster [8]byte
-	_, err = io.ReadFull(r, cluster[:])
-	h.cluster = binary.BigEndian.Uint64(cluster[:])
-	return h, err
-}
-
 func (p *peers) knows(name string) bool {
 	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name })
 }
@@ -292,14 +205,20 @@ func (p *peers) knows(name string) bool {
 // members find each other after all have moved.
 func (p *peers) dial(ctx context.Context, to Peer, kind byte) (net.Conn, error) {
 	conn, err := p.dialAt(ctx, to, kind)
-	if err == nil || errors.Is(err, errStranger) {
-		return conn, err
+	if err == nil {
+		p.reached(to)
+		return conn, nil
+	}
+	if errors.Is(err, errStranger) {
+		return nil, err
 	}
 	if i := slices.IndexFunc(p.told, func(m Peer) bool { return m.Name == to.Name && m.Addr != to.Addr }); i >= 0 {
 		if conn, otherErr := p.dialAt(ctx, p.told[i], kind); otherErr == nil {
+			p.reached(p.told[i])
 			return conn, nil
 		}
 	}
+	p.unreached(to, err)
 	return nil, err
 }
 
@@ -320,34 +239,6 @@ func (p *peers) dialAt(ctx context.Context, to Peer, kind byte) (net.Conn, error
 		return nil, fmt.Errorf("member %q at %s: %w", to.Name, to.Addr, err)
 	}
 	return &ownedConn{Conn: conn, release: func() { p.disown(raw) }}, nil
-}
-
-func (p *peers) greet(ctx context.Context, raw net.Conn, to Peer, kind byte) (net.Conn, error) {
-	conn := raw
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, err
-	}
-	if p.tls != nil {
-		cfg := p.tls.Clone()
-		cfg.ServerName = to.Name
-		conn = tls.Client(raw, cfg)
-	}
-	if _, err := conn.Write(hello{kind, p.self.Name, to.Name, p.cluster()}.encode()); err != nil {
-		return nil, err
-	}
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return nil, err
-	}
-	switch answer[0] {
-	case helloWelcome:
-	case helloOther:
-		return nil, errOther
-	default:
-		return nil, errStranger
-	}
-	return conn, conn.SetDeadline(time.Time{})
 }
 
 // to returns the link to a member.

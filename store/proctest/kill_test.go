@@ -21,6 +21,7 @@ func random(t *testing.T) *rand.Rand {
 
 // TestKill kills members under load: leaders, followers, and all of them at once.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	rnd := random(t)
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)

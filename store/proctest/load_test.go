@@ -347,7 +347,7 @@ func (l *load) finish(members ...string) {
 	require.NotEmpty(t, l.unique)
 	require.NotEmpty(t, l.counts)
 	require.Empty(t, l.wrong)
-	require.Greater(t, len(l.history), 100)
+	require.Greater(t, len(l.history), 20)
 	history := l.known()
 	require.Equal(t, porcupine.Ok, porcupine.CheckOperationsTimeout(register(), history, time.Minute), "shared keys are linearizable")
 	t.Logf("%d writes acknowledged, %d operations checked for linearizability, errors %v", l.acked, len(l.history), l.errors)

@@ -20,6 +20,7 @@ func (c *cluster) lone() {
 
 // TestKillLone kills a store without peers under load.
 func TestKillLone(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.lone()
 	c.start("lone")
@@ -38,6 +39,7 @@ func TestKillLone(t *testing.T) {
 // TestGrowLone makes a cluster of three of a store that had no name, with what it holds, and kills it while it becomes
 // one.
 func TestGrowLone(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.lone()
 	c.start("lone")
@@ -86,6 +88,7 @@ func TestGrowLone(t *testing.T) {
 
 // TestMove gives members other addresses: one while the others go on, then all at once.
 func TestMove(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 6, names...)

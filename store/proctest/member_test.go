@@ -31,6 +31,7 @@ type memberConfig struct {
 	Peers         []store.Peer
 	Join          bool
 	Listen        string // for members; empty is its address in Peers
+	Source        string // the address to dial other members from; empty for any
 	Client        string // for clients
 	Cert, Key, CA string // files, read for each connection; empty is no TLS
 	Snapshot      uint64
@@ -73,6 +74,10 @@ func runMember(text string) error {
 		if storeCfg.TLS, err = cfg.tls(); err != nil {
 			return err
 		}
+	}
+	if cfg.Source != "" {
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(cfg.Source)}, Timeout: 5 * time.Second}
+		storeCfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
 	}
 	if cfg.Listen != "" {
 		if storeCfg.Listener, err = net.Listen("tcp", cfg.Listen); err != nil {

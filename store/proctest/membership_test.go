@@ -53,6 +53,7 @@ func (c *cluster) voters(via string) (voters int) {
 
 // TestReplace replaces each member by one with an empty directory, the leader among them, under load.
 func TestReplace(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 9, names...)
@@ -79,6 +80,7 @@ func TestReplace(t *testing.T) {
 
 // TestScale grows a cluster from one member to three and five, and back to three, under load.
 func TestScale(t *testing.T) {
+	t.Parallel()
 	c := found(t, "a")
 	l := drive(c, 6, "a")
 	for _, name := range []string{"b", "c", "d", "e"} {
@@ -107,6 +109,7 @@ func TestScale(t *testing.T) {
 
 // TestSeven starts the largest cluster there may be, and has three of its members killed.
 func TestSeven(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c", "d", "e", "f", "g"}
 	c := found(t, names...)
 	l := drive(c, 7, names...)

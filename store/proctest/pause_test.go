@@ -17,6 +17,7 @@ import (
 // TestPause stops and continues the leader, longer than the others wait before they elect another, and a follower. The
 // leader that wakes up believes for a moment that it still leads.
 func TestPause(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 9, names...)

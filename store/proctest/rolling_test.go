@@ -12,6 +12,7 @@ import (
 // other error than Unavailable, which etcd's client meets by asking another member. Who uses a Store at the members
 // that stay gets no error at all.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 9, names...)
