@@ -25,7 +25,7 @@ import (
 //
 // Version 2 goes on with the number of sessions, then per session, by id: id, low, used, number of what is done, and
 // that. Version 3 goes on with the version of the formats in use, and the number of members that are known, then per
-// member, by name: name, the version it can be with, number of client URLs, and those.
+// member, by name: name, the version it can be with, number of client URLs, those, and a byte of its alarms.
 const (
 	snapshotMagic   = "keelsnap"
 	snapshotVersion = 3
@@ -158,6 +158,17 @@ func (r *snapshotReader) uint() uint64 {
 	return n
 }
 
+func (r *snapshotReader) byte() byte {
+	if r.err != nil {
+		return 0
+	}
+	b, err := r.ReadByte()
+	if err != nil {
+		r.fail(err)
+	}
+	return b
+}
+
 func (r *snapshotReader) int() int64 {
 	n := int64(r.uint())
 	if n < 0 {
@@ -285,6 +296,7 @@ func (r *snapshotReader) members(st *state) {
 		for i := r.int(); i > 0 && r.err == nil; i-- {
 			a.urls = append(a.urls, string(r.bytes()))
 		}
+		a.alarms = AlarmKind(r.byte())
 		if r.err == nil && a.name <= last && len(st.members) > 0 {
 			r.fail(fmt.Errorf("%w: snapshot has member %q after %q", ErrCorrupt, a.name, last))
 		}
