@@ -18,8 +18,8 @@ import (
 // whose text is "not found", which Raft looks for, or nothing and zero. Entries come with a checksum behind their data;
 // a log store need not know.
 //
-// Reads may come at once with each other and with a write; writes come one at a time. Close ends it; nothing is called
-// after that.
+// All methods may be called at once: Raft deletes what a snapshot has taken the place of while it stores. Close ends
+// it; nothing is called after that.
 //
 // What else a log store can tell is found by assertion: [LogNamer], [LogSizer] and raft.MonotonicLogStore.
 type LogStore interface {

@@ -258,6 +258,11 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 	case commandRaise:
 		st.version = max(st.version, cmd.version)
 		return result{}
+	case commandNext:
+		st.begin()
+		st.put([]byte(cmd.name), []byte("next"), 0)
+		st.commit()
+		return result{}
 	default:
 		return result{err: ErrVersion}
 	}
@@ -289,10 +294,14 @@ func (st *state) mix(encoded []byte) {
 	st.hash = (st.hash ^ uint64(sum)) * 0x100000001b3
 }
 
-// mixEffect folds in what a command did, so that members which understand it differently have different hashes.
+// mixEffect folds in what a command did, so that members which understand it differently have different hashes. What
+// is folded in belongs to the version in use.
 func (st *state) mixEffect() {
 	for _, n := range [...]int64{st.revision, st.bytes, st.keys} {
 		st.hash = (st.hash ^ uint64(n)) * 0x100000001b3
+	}
+	if st.version >= nextFormat {
+		st.hash = (st.hash ^ uint64(st.leases.Len())) * 0x100000001b3
 	}
 }
 
@@ -312,6 +321,9 @@ func (st *state) commit() {
 
 // put appends a version; the caller has begun a revision.
 func (st *state) put(key, value []byte, lease int64) *version {
+	if st.bugs.misapplies {
+		value = append(bytes.Clone(value), '!')
+	}
 	revision := st.revision + 1
 	it := st.items.get(text(key))
 	var prev *version

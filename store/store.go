@@ -265,6 +265,10 @@ type Status struct {
 	// MemberID is MemberID of Name.
 	MemberID uint64
 	Members  []MemberStatus
+	// Version is the version of the formats that the cluster uses, SupportedVersion the newest that this release knows,
+	// VersionBlockers what keeps the cluster from using that, a sentence each.
+	Version, SupportedVersion int
+	VersionBlockers           []string
 	// Events is the number of events that can be watched from, EventBytes their size.
 	Events     int
 	EventBytes int64
@@ -290,6 +294,8 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 			Version: int(mine.version), ClientURLs: slices.Clone(mine.urls),
 		}}
 	}
+	status.Version, status.SupportedVersion = int(v.version), int(s.cfg.supported())
+	status.VersionBlockers = s.blockers(v, status.Members)
 	return status, nil
 }
 
@@ -348,6 +354,9 @@ func (s *Store) view(ctx context.Context, op string, serializable bool) (*view, 
 func (s *Store) propose(ctx context.Context, op string, cmd command) (result, error) {
 	if err := ctx.Err(); err != nil {
 		return result{}, err
+	}
+	if err := s.usable(cmd.kind); err != nil {
+		return result{}, &Error{Op: op, Err: err}
 	}
 	p := s.engine.submit(cmd)
 	r, err := p.wait(ctx)

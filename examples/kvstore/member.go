@@ -95,6 +95,9 @@ func open(ctx context.Context, o options, url string, log *zap.Logger, restore i
 		Dir: o.dataDir, Logger: log, QuotaBytes: o.quota, Retention: o.retention, SnapshotEntries: o.snapshotEntries,
 		Name: o.name, Peers: o.peers, Join: o.join, Restore: restore,
 	}
+	if url != "" {
+		cfg.ClientURLs = []string{url}
+	}
 	var err error
 	if cfg.TLS, err = o.peerTLS.config(); err != nil {
 		return nil, err

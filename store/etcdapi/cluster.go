@@ -244,6 +244,9 @@ func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRe
 	defer ticker.Stop()
 	for waited := false; ; waited = true {
 		m, err := s.list(ctx, true)
+		if waited && context.Cause(ctx) == errTooLong {
+			return nil, rpctypes.ErrGRPCLearnerNotReady
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -261,7 +264,7 @@ func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRe
 			if context.Cause(ctx) == errTooLong {
 				return nil, rpctypes.ErrGRPCLearnerNotReady
 			}
-			return nil, s.failed(ctx, ctx.Err())
+			return nil, s.fail(ctx.Err())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package etcdapi
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -41,6 +42,8 @@ type Config struct {
 	MaxTxnOps int
 	// MaxWatches bounds the watches on one stream. Zero means 100,000. etcd has no bound.
 	MaxWatches int
+	// Metrics serves /metrics beside the gRPC services, see Server.ServeHTTP. Nil means that there is no such path.
+	Metrics http.Handler
 	// Logger receives errors that a client is told only vaguely. Nil means none.
 	Logger *zap.Logger
 }
@@ -97,8 +100,8 @@ func New(s *store.Store, cfg Config) *Server {
 	return &Server{store: s, cfg: cfg, memberID: store.MemberID(s.Name()), closed: make(chan struct{})}
 }
 
-// Register adds the services to a gRPC server that does not serve yet.
-func (s *Server) Register(server *grpc.Server) {
+// Register adds the services to a gRPC server that does not serve yet. Serve does it by itself.
+func (s *Server) Register(server grpc.ServiceRegistrar) {
 	pb.RegisterKVServer(server, &kvServer{Server: s})
 	pb.RegisterWatchServer(server, &watchServer{Server: s})
 	pb.RegisterLeaseServer(server, &leaseServer{Server: s})

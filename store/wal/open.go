@@ -1,0 +1,218 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/keelson-dev/keelson/store"
+)
+
+// openLog opens or makes a log among files. dir is for errors.
+func openLog(files files, dir string, segmentBytes int64) (_ *Log, err error) {
+	l := &Log{files: files, dir: dir, segmentBytes: segmentBytes, writing: make(chan struct{}, 1), state: newState()}
+	if l.lock, err = files.lock(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			for _, s := range l.segments {
+				err = errors.Join(err, s.file.Close())
+			}
+			err = errors.Join(err, l.lock.Close())
+		}
+	}()
+	numbers, err := l.names()
+	if err != nil {
+		return nil, err
+	}
+	if len(numbers) == 0 {
+		l.id = 1 + rand.Uint64N(1<<63)
+		first, err := l.makeSegment(1, 1, 0)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		l.segments, l.number = []*segment{first}, 2
+		return l, nil
+	}
+	last := 0 // the size of the last frame
+	for i, number := range numbers {
+		if last, err = l.replay(number, i == len(numbers)-1); err != nil {
+			return nil, err
+		}
+	}
+	if s := l.state; !s.empty() && s.first < s.start {
+		return nil, fmt.Errorf("%w: %s: entries %d to %d are missing: they were in a segment before %s",
+			store.ErrCorrupt, dir, s.first, min(s.start, s.next)-1, segmentName(numbers[0]))
+	}
+	if err := l.settle(last); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return l, nil
+}
+
+// names returns the numbers of the segments, rising, notes the free files, and removes what is neither.
+func (l *Log) names() ([]uint64, error) {
+	all, err := l.files.list()
+	if err != nil {
+		return nil, err
+	}
+	var numbers []uint64
+	for _, name := range all {
+		number, ok := segmentNumber(name)
+		switch {
+		case ok:
+			numbers = append(numbers, number)
+		case isFree(name):
+			if err := l.noteFree(name); err != nil {
+				return nil, err
+			}
+		case name == newName:
+			if err := l.files.remove(name); err != nil {
+				return nil, err
+			}
+		case strings.HasSuffix(name, ".wal"):
+			return nil, fmt.Errorf("%w: %s/%s is not the name of a segment", store.ErrCorrupt, l.dir, name)
+		}
+	}
+	slices.Sort(numbers)
+	for i, n := range numbers {
+		if n != numbers[0]+uint64(i) || n == 0 {
+			return nil, fmt.Errorf("%w: %s/%s is missing", store.ErrCorrupt, l.dir, segmentName(numbers[0]+uint64(i)))
+		}
+	}
+	return numbers, nil
+}
+
+func (l *Log) noteFree(name string) error {
+	f, err := l.files.open(name)
+	if err != nil {
+		return err
+	}
+	size, err := f.size()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if size != l.segmentBytes || len(l.free) == keepFree {
+		return l.files.remove(name)
+	}
+	l.free = append(l.free, freeFile{name, size})
+	return nil
+}
+
+// replay reads a segment, and says how large its last frame is.
+func (l *Log) replay(number uint64, newest bool) (last int, err error) {
+	name := segmentName(number)
+	fail := func(at int, kind error, format string, args ...any) error {
+		return fmt.Errorf("%w: %s/%s at %d: %s", kind, l.dir, name, at, fmt.Sprintf(format, args...))
+	}
+	f, err := l.files.open(name)
+	if err != nil {
+		return 0, err
+	}
+	s := &segment{number: number, file: f}
+	l.segments = append(l.segments, s)
+	p, err := readAll(f)
+	if err != nil {
+		return 0, fmt.Errorf("%s/%s: %w", l.dir, name, err)
+	}
+	s.size = int64(len(p))
+	format := byte(0)
+	s.header, format = decodeHeader(p)
+	switch {
+	case format > version:
+		return 0, fail(0, store.ErrVersion, "format version %d, this release reads up to %d", format, version)
+	case format != version:
+		return 0, fail(0, store.ErrCorrupt, "no header of a segment")
+	case s.segment != number:
+		return 0, fail(0, store.ErrCorrupt, "the header is that of segment %d", s.segment)
+	case len(l.segments) == 1:
+		l.id, l.number = s.log, s.frame
+	case s.log != l.id:
+		return 0, fail(0, store.ErrCorrupt, "the segment is of log %016x, and those before it are of %016x", s.log, l.id)
+	case s.frame != l.number:
+		before := l.segments[len(l.segments)-2]
+		name = segmentName(before.number)
+		return 0, fail(int(before.end), store.ErrCorrupt, "frame %d can't be read, and the next segment begins with %d", l.number, s.frame)
+	}
+	at := headerSize
+	for {
+		f, size, ok := decodeFrame(p[at:], s.salt)
+		if !ok || f.number != l.number {
+			break
+		}
+		if f.kind == kindSealed {
+			s.sealed = true
+			break
+		}
+		if at == headerSize && f.kind != kindState {
+			return 0, fail(at, store.ErrCorrupt, "the segment begins with a frame of kind %d", f.kind)
+		}
+		if l.number == l.segments[0].frame {
+			err = l.state.begin(f.content)
+		} else {
+			err = l.state.apply(f, s, int64(at))
+		}
+		if err != nil {
+			return 0, fail(at, store.ErrCorrupt, "%v", err)
+		}
+		at, last = at+size, size
+		l.clean = f.kind == kindClosed
+		l.number++
+	}
+	s.end = int64(at)
+	switch {
+	case at == headerSize:
+		return 0, fail(at, store.ErrCorrupt, "the segment's first frame can't be read")
+	case newest && s.sealed:
+		return 0, fail(at, store.ErrCorrupt, "%s follows and is missing", segmentName(number+1))
+	case newest && laterFrame(p[at:], s.salt, l.number):
+		return 0, fail(at, store.ErrCorrupt, "frame %d can't be read, and a later one can", l.number)
+	}
+	return last, nil
+}
+
+func readAll(f file) ([]byte, error) {
+	size, err := f.size()
+	if err != nil {
+		return nil, err
+	}
+	if size > 2*maxFrame {
+		return nil, fmt.Errorf("%w: a segment of %d bytes", store.ErrCorrupt, size)
+	}
+	p := make([]byte, size)
+	_, err = f.ReadAt(p, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return p, err
+}
+
+// settle makes durable what was read: the last frame and the names could be in memory only, even after a sync that
+// failed.
+func (l *Log) settle(last int) error {
+	newest := l.segments[len(l.segments)-1]
+	p := make([]byte, last)
+	at := newest.end - int64(last)
+	if _, err := newest.file.ReadAt(p, at); err != nil {
+		return err
+	}
+	if _, err := newest.file.WriteAt(p, at); err != nil {
+		return err
+	}
+	if err := newest.file.sync(); err != nil {
+		return err
+	}
+	if err := l.files.syncDir(); err != nil {
+		return err
+	}
+	if n := len(l.segments); n > 1 && !l.segments[n-2].sealed {
+		if err := l.segments[n-2].seal(newest.frame); err != nil {
+			return err
+		}
+	}
+	return l.release()
+}

@@ -1,0 +1,125 @@
+package wal
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+)
+
+// segment is one of the files.
+type segment struct {
+	header
+	number uint64
+	file   file
+	size   int64 // of the file
+	end    int64 // of the frames
+	sealed bool
+}
+
+const (
+	lockName   = "lock"
+	newName    = "new.tmp"
+	freePrefix = "free-"
+	freeSuffix = ".tmp"
+)
+
+func segmentName(number uint64) string { return fmt.Sprintf("%016x.wal", number) }
+
+func freeName(number uint64) string { return fmt.Sprintf("%s%016x%s", freePrefix, number, freeSuffix) }
+
+// segmentNumber returns the number in a segment's name.
+func segmentNumber(name string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, ".wal")
+	n, err := strconv.ParseUint(digits, 16, 64)
+	return n, ok && err == nil && segmentName(n) == name
+}
+
+func isFree(name string) bool {
+	return strings.HasPrefix(name, freePrefix) && strings.HasSuffix(name, freeSuffix)
+}
+
+// makeSegment begins a segment that has room for more bytes beyond its state, in a free file or a new one. It returns
+// when all of it is on disk.
+func (l *Log) makeSegment(number, firstFrame uint64, more int) (*segment, error) {
+	s := &segment{number: number, header: header{log: l.id, salt: rand.Uint64(), segment: number, frame: firstFrame}}
+	first := append(s.header.encode(), make([]byte, frameHead)...)
+	first = append(first[:headerSize], finishFrame(l.state.encode(first[headerSize:]), kindState, firstFrame, s.salt)...)
+	s.end = int64(len(first))
+	s.size = max(l.segmentBytes, s.end+int64(more)+frameHead+8) // and a seal
+	name := newName
+	var err error
+	if len(l.free) > 0 && l.free[0].size >= s.size {
+		name = l.free[0].name
+		s.size = l.free[0].size
+		s.file, err = l.files.open(name)
+		l.mu.Lock()
+		l.free = l.free[1:]
+		l.mu.Unlock()
+	} else if s.file, err = l.files.create(name); err == nil {
+		err = s.file.allocate(s.size)
+	}
+	if err == nil {
+		_, err = s.file.WriteAt(first, 0)
+	}
+	if err == nil {
+		err = s.file.sync()
+	}
+	if err == nil {
+		err = l.files.rename(name, segmentName(number))
+	}
+	if err == nil {
+		err = l.files.syncDir()
+	}
+	if err != nil {
+		if s.file != nil {
+			_ = s.file.Close()
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// seal ends a segment: the next one is there.
+func (s *segment) seal(nextFrame uint64) error {
+	p := appendUint64(make([]byte, frameHead, 64), s.number+1)
+	if _, err := s.file.WriteAt(finishFrame(p, kindSealed, nextFrame, s.salt), s.end); err != nil {
+		return err
+	}
+	s.sealed = true
+	return s.file.sync()
+}
+
+// release frees the segments whose entries are all gone, oldest first, each for good before the next. The newest
+// stays.
+func (l *Log) release() error {
+	newest := l.segments[len(l.segments)-1]
+	oldest := l.state.oldest(newest.number)
+	for l.segments[0].number < oldest {
+		s := l.segments[0]
+		name := segmentName(s.number)
+		l.mu.Lock()
+		l.segments = l.segments[1:]
+		l.mu.Unlock()
+		if err := s.file.Close(); err != nil {
+			return err
+		}
+		var err error
+		if len(l.free) < keepFree && s.size == l.segmentBytes {
+			err = l.files.rename(name, freeName(s.number))
+			l.mu.Lock()
+			l.free = append(l.free, freeFile{freeName(s.number), s.size})
+			l.mu.Unlock()
+		} else {
+			err = l.files.remove(name)
+		}
+		if err != nil {
+			return err
+		}
+		// Otherwise a crash could leave the name on a file that has been used again, or a later name gone and this not.
+		if err := l.files.syncDir(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
