@@ -138,7 +138,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 }
 
 func FuzzCheckBolt(f *testing.F) {
-	s, err := openBoltLog(f.TempDir(), nil)
+	s, err := openBoltLog(f.TempDir())
 	require.NoError(f, err)
 	require.NoError(f, s.SetUint64([]byte("term"), 3))
 	require.NoError(f, s.Close())
