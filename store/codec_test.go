@@ -132,7 +132,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add(bare.Bytes())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if st, err := decodeSnapshot(bytes.NewReader(p), formatVersion); err == nil {
-			st.history()
+			st.history(st.compacted, st.revision, 0)
 		}
 	})
 }

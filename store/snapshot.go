@@ -338,7 +338,9 @@ func (r *snapshotReader) items(st *state) {
 			revision = v.ModRevision
 			versions = append(versions, v)
 			st.bytes += versionSize(v)
-			st.touched = append(st.touched, v)
+			if v.ModRevision >= st.compacted {
+				st.touched = append(st.touched, v)
+			}
 		}
 		if r.err == nil && count == 0 {
 			r.fail(fmt.Errorf("%w: snapshot has no version of key %q", ErrCorrupt, key))
@@ -372,11 +374,9 @@ func restore(in io.Reader, supported uint64) (*state, error) {
 		if v := it.newest; !v.tombstone() {
 			newest.set(&item{newest: v})
 			st.bytes += versionSize(v)
-			st.touched = append(st.touched, v)
 		}
 		return true
 	})
-	slices.SortFunc(st.touched, inOrder)
 	st.items, st.sessions, st.members = newest, newSessions(), nil
 	st.revision += RestoreBump
 	st.compacted = st.revision

@@ -42,7 +42,7 @@ func TestCompactionAtDeletion(t *testing.T) {
 	run(Op{Put: &PutRequest{Key: []byte("b")}})       // 5
 	compact(4)
 	require.Equal(t, 2, st.items.n)
-	changes := st.history()
+	changes := st.history(st.compacted, st.revision, 0)
 	require.Len(t, changes, 2)
 	require.EqualValues(t, 4, changes[0].revision)
 	require.Equal(t, EventDelete, changes[0].events[0].Value.Type)

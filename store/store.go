@@ -37,7 +37,9 @@ type Store struct {
 	clerk   *clerk
 	space   *diskSpace
 	full    atomic.Int64 // what the store held when it had no room for something; 0 if it has
-	close   func() error
+	// delivered is what watchers were given last, without and with previous values.
+	delivered [2]atomic.Pointer[delivered]
+	close     func() error
 }
 
 // Open starts a store. When it returns the store serves, with everything that was acknowledged before. ctx bounds the
@@ -269,7 +271,7 @@ type Status struct {
 	// VersionBlockers what keeps the cluster from using that, a sentence each.
 	Version, SupportedVersion int
 	VersionBlockers           []string
-	// Events is the number of events that can be watched from, EventBytes their size.
+	// Events is the number of events that can be watched from, EventBytes the size of those that are held ready.
 	Events     int
 	EventBytes int64
 }
@@ -285,7 +287,8 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash, MemberID: MemberID(s.cfg.Name),
 		QuotaBytes: s.cfg.QuotaBytes, DiskFree: s.space.left.Load(), Alarms: s.allAlarms(),
 	}
-	status.Events, status.EventBytes = s.events().Len()
+	_, status.EventBytes = s.events().Len()
+	status.Events = len(v.touched)
 	s.engine.status(&status)
 	if s.cfg.Name == "" {
 		mine := s.attributes()
@@ -378,9 +381,9 @@ func (s *Store) publish(st *state) {
 	changes, notes := st.drain()
 	s.current.Store(v)
 	log := s.events()
-	for _, c := range changes {
+	if len(changes) > 0 {
 		// Revisions rise by construction, and after Close there is nobody to tell.
-		_ = log.Append(c.revision, c.events)
+		_ = log.AppendAll(transactions(changes))
 	}
 	if v.compacted > before.compacted {
 		log.Compact(v.compacted - 1)
@@ -392,22 +395,15 @@ func (s *Store) publish(st *state) {
 // sent a snapshot. In the last case watchers go on, unless the snapshot lacks what they have not seen; otherwise they
 // end.
 func (s *Store) install(st *state) error {
-	changes := st.history()
-	if done, err := s.catchUp(st, changes); done || err != nil {
+	if done, err := s.catchUp(st); done || err != nil {
 		return err
 	}
-	log, err := watch.New(watch.Config[Event]{Start: max(0, st.compacted-1)})
+	log, err := s.newLog(st.revision)
 	if err != nil {
 		return err
 	}
-	for _, c := range changes {
-		if err := log.Append(c.revision, c.events); err != nil {
-			return err
-		}
-	}
-	if err := log.Advance(st.revision); err != nil {
-		return err
-	}
+	log.Compact(max(0, st.compacted-1))
+	st.log = log
 	st.drain()
 	before := s.current.Swap(st.snapshot())
 	if old := s.log.Swap(log); old != nil {
@@ -422,20 +418,18 @@ func (s *Store) install(st *state) error {
 }
 
 // catchUp installs a later state of the same store by adding to the watch log what is missing, if it is known.
-func (s *Store) catchUp(st *state, changes []change) (done bool, err error) {
+func (s *Store) catchUp(st *state) (done bool, err error) {
 	before := s.current.Load()
 	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 && !s.cfg.bugs.keepsWatchers {
 		return false, nil
 	}
 	log := s.events()
 	st.drain()
+	st.log = log
 	s.current.Store(st.snapshot())
-	for _, c := range changes {
-		if c.revision > before.revision {
-			if err := log.Append(c.revision, c.events); err != nil {
-				return false, err
-			}
-		}
+	changes := st.history(before.revision+1, st.revision, 0)
+	if err := log.AppendAll(transactions(changes)); err != nil {
+		return false, err
 	}
 	if err := log.Advance(st.revision); err != nil {
 		return false, err
