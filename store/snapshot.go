@@ -365,21 +365,8 @@ func restore(in io.Reader, supported uint64) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
-	if st.revision > 1<<62 {
-		return nil, fmt.Errorf("%w: restore: snapshot has revision %d", ErrCorrupt, st.revision)
+	if err := st.renew(); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
 	}
-	var newest tree
-	st.bytes, st.touched = 0, nil
-	st.items.ascend("", func(it *item) bool {
-		if v := it.newest; !v.tombstone() {
-			newest.set(&item{newest: v})
-			st.bytes += versionSize(v)
-		}
-		return true
-	})
-	st.items, st.sessions, st.members = newest, newSessions(), nil
-	st.revision += RestoreBump
-	st.compacted = st.revision
-	st.cluster = newClusterID()
 	return st, nil
 }
