@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/keelson-dev/keelson/store"
 )
 
 // program is a run of the program in this process.
@@ -114,6 +117,8 @@ func TestMistakes(t *testing.T) {
 		{"--listen-client " + taken.Addr().String(), "another program has this port"},
 		{"--listen-client 127.0.0.1:0 --name a --data-dir x --peers a=" + taken.Addr().String(), "another program has this port"},
 		{"--listen-client 127.0.0.1:0 --data-dir " + dir, "another process uses " + dir},
+		{"--log-store paper", "want bolt or wal"},
+		{"--keys nowhere", "--keys"},
 		{"certs", "names are missing"},
 		{"member frobnicate", "want member list"},
 		{"member add a nowhere", "want HOST:PORT"},
@@ -151,7 +156,9 @@ func TestCluster(t *testing.T) {
 	members := map[string]*program{}
 	members["a"] = member("a", peers[:3])
 	members["a"].says(t, "waiting for a majority, 2 of the members a, b, c")
-	members["b"], members["c"] = member("b", peers[:3]), member("c", peers[:3])
+	keys := "2026 " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, store.KeySize)) + "\n"
+	require.NoError(t, os.WriteFile(file("keys"), []byte(keys), 0o600))
+	members["b"], members["c"] = member("b", peers[:3], "--log-store", "wal"), member("c", peers[:3], "--keys", file("keys"))
 	url, _, _ := strings.Cut(members["a"].says(t, "serving at "), ";")
 	at := []string{"--client-ca", file("certs/ca.crt"), "--endpoints", url}
 	command := func(args ...string) string { return run(t, append(args, at...)...) }
