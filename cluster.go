@@ -45,11 +45,13 @@ type Cluster struct {
 	started atomic.Bool
 	ready   chan struct{} // closed when plane is set and serves
 	stopped chan struct{} // closed when Run has ended
+	opened  chan struct{} // closed when plane.store is set
 
 	// Set by Run before ready is closed, and not changed afterwards.
 	plane plane
 	dir   string // DataDir or a temporary one
 
+	reign   atomic.Pointer[reign] // set before ready is closed
 	agents  agents
 	numbers sync.Mutex // serializes giving numbers to nodes
 }
@@ -61,8 +63,7 @@ type plane struct {
 	credentials *credentials // nil without Listen
 	network     *network     // nil without the embedded network
 	listener    net.Listener // nil without Listen
-	scheduler   *scheduler.Scheduler
-	dns         *dns.Server // nil without DNS
+	dns         *dns.Server  // nil without DNS
 }
 
 // New checks a configuration and makes a cluster of it. It starts nothing; the error names the field that is wrong.
@@ -75,7 +76,7 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("keelson: Kinds: %w", err)
 	}
 	return &Cluster{
-		cfg: cfg, kinds: kinds, log: cfg.Logger, ready: make(chan struct{}), stopped: make(chan struct{}),
+		cfg: cfg, kinds: kinds, log: cfg.Logger, ready: make(chan struct{}), stopped: make(chan struct{}), opened: make(chan struct{}),
 		agents: agents{listeners: make(map[string]*memnet.Listener)},
 	}, nil
 }
@@ -113,13 +114,34 @@ func (c *Cluster) Explain(ctx context.Context, unit kind.Instance) (*scheduler.E
 	if err := c.Ready(ctx); err != nil {
 		return nil, err
 	}
-	if c.plane.scheduler == nil {
+	r := c.reign.Load()
+	if r.scheduler == nil {
 		return nil, errors.New("keelson: this cluster runs without a scheduler")
 	}
-	if err := c.plane.scheduler.Ready(ctx); err != nil {
+	if c.cfg.Member != nil {
+		select {
+		case <-r.manager.Leading():
+		default:
+			return nil, errors.New("keelson: the scheduler runs at another of the control planes: ask there")
+		}
+	}
+	if err := r.scheduler.Ready(ctx); err != nil {
 		return nil, err
 	}
-	return c.plane.scheduler.Explain(unit)
+	return r.scheduler.Explain(unit)
+}
+
+// Store is the store of this control plane, for what concerns its members: adding and removing them, who leads, how far
+// each is. It returns ctx's error, or ErrStopped when Run ended before. The store ends with Run.
+func (c *Cluster) Store(ctx context.Context) (*store.Store, error) {
+	select {
+	case <-c.opened:
+		return c.plane.store, nil
+	case <-c.stopped:
+		return nil, ErrStopped
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // URL is the HTTPS API's address, once the cluster is ready; empty when it does not listen.
@@ -200,6 +222,7 @@ func (c *Cluster) Run(ctx context.Context) (err error) {
 		return endedBy(ctx, fmt.Errorf("keelson: open the store: %w", err))
 	}
 	undo = append(undo, c.plane.store.Close)
+	close(c.opened)
 	if c.cfg.Listen != "" {
 		if err := c.listen(ctx); err != nil {
 			return endedBy(ctx, fmt.Errorf("keelson: %w", err))
@@ -295,6 +318,13 @@ func (c *Cluster) storeConfig() store.Config {
 	if c.cfg.DataDir != "" {
 		cfg.Dir = filepath.Join(c.dir, "store")
 	}
+	if m := c.cfg.Member; m != nil {
+		cfg.Name, cfg.Peers, cfg.Join, cfg.TLS = m.Name, m.Peers, m.Join, m.TLS
+		cfg.Listener, cfg.Dial = m.Listener, m.Dial
+		if cfg.Dir == "" {
+			cfg.MemoryDisk = m.Disk
+		}
+	}
 	return cfg
 }
 
@@ -311,8 +341,14 @@ func (c *Cluster) listen(ctx context.Context) error {
 		}
 		defer func() { _ = dir.Close() }()
 	}
-	var err error
-	if c.plane.credentials, err = newCredentials(dir, hostNames(c.cfg.Listen, c.cfg.Hosts)); err != nil {
+	ca, err := newAuthority(dir)
+	if err == nil && c.cfg.Member != nil {
+		ca, err = c.shareAuthority(ctx, dir, ca)
+	}
+	if err != nil {
+		return fmt.Errorf("certificate authority: %w", err)
+	}
+	if c.plane.credentials, err = newCredentials(dir, ca, hostNames(c.cfg.Listen, c.cfg.Hosts)); err != nil {
 		return err
 	}
 	var lc net.ListenConfig

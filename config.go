@@ -1,6 +1,8 @@
 package keelson
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +22,7 @@ import (
 	kruntime "github.com/keelson-dev/keelson/runtime"
 	"github.com/keelson-dev/keelson/runtime/process"
 	"github.com/keelson-dev/keelson/scheduler"
+	"github.com/keelson-dev/keelson/store"
 )
 
 // Part names a part of a cluster that Config.Without leaves out.
@@ -36,6 +39,10 @@ type Config struct {
 	// DataDir keeps the cluster's state; it is created with mode 0700. Empty means in memory; then nodes keep what they
 	// must in a temporary directory, and pods end with the cluster.
 	DataDir string
+
+	// Member makes this one of several control planes over one replicated store: any of them serves, and those that
+	// are left go on when one fails. Nil means that this one is alone.
+	Member *MemberConfig
 
 	// Listen is the host:port of the HTTPS API, port 0 for a free one. Empty means no socket: only Client reaches it.
 	Listen string
@@ -92,6 +99,30 @@ type Config struct {
 	Logger *zap.Logger
 }
 
+// MemberConfig says which of the control planes this one is. Its fields are those of store.Config; what is said there of
+// majorities, certificates, and of how members come and go holds here too.
+type MemberConfig struct {
+	// Name is this member's, which no other has or had. Required.
+	Name string
+
+	// Peers are all members, this one among them, with the addresses at which their stores reach each other.
+	Peers []store.Peer
+
+	// Join makes a member with an empty DataDir wait until the others have added it, with Cluster.Store.
+	Join bool
+
+	// TLS has this member's certificate, valid for Name, and the authorities of all members' certificates. Nil means
+	// no TLS between stores, which is for one machine only.
+	TLS *tls.Config
+
+	// Listener accepts the other members' stores, and Dial connects to them. Nil means TCP.
+	Listener net.Listener
+	Dial     func(ctx context.Context, addr string) (net.Conn, error)
+
+	// Disk stands for DataDir in tests.
+	Disk *store.MemoryDisk
+}
+
 // NodeConfig describes one node: an agent with its runtime, in this process.
 type NodeConfig struct {
 	// Name is the node's name, a DNS subdomain; required.
@@ -115,6 +146,20 @@ type ProxyConfig struct {
 	Dataplane proxy.Dataplane
 }
 
+func (c *Config) completeMember() error {
+	switch m := c.Member; {
+	case m == nil:
+		return nil
+	case m.Name == "":
+		return errors.New("keelson: Member: Name is empty")
+	case c.DataDir == "" && m.Disk == nil:
+		return errors.New("keelson: Member: DataDir is empty: a member must find again what it has promised to the others")
+	case c.EmbeddedNetwork || c.Proxy != nil && c.Proxy.Dataplane == nil:
+		return errors.New("keelson: Member: the embedded network is one machine's, and several control planes would each give out its addresses: give nodes a runtime, and Proxy a dataplane")
+	}
+	return nil
+}
+
 func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -131,6 +176,9 @@ func (c *Config) complete() error {
 		return fmt.Errorf("keelson: Without: %#x has bits that name no part", uint(c.Without))
 	}
 	if err := c.completeNodes(); err != nil {
+		return err
+	}
+	if err := c.completeMember(); err != nil {
 		return err
 	}
 	if c.Proxy != nil && c.Proxy.Dataplane == nil {

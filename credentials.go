@@ -3,7 +3,6 @@ package keelson
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -27,19 +26,19 @@ type credentials struct {
 	admin  *pki.Pair       // for the kubeconfig
 }
 
-// newCredentials loads the authority of dir, or makes one and keeps it there; dir nil keeps nothing. Everything but
-// the authority and the administrator's certificate is issued anew at each start: nobody else holds it.
-func newCredentials(dir *os.Root, hosts []string) (*credentials, error) {
-	c := &credentials{}
-	var err error
+// newAuthority loads the authority of dir, or makes one and keeps it there; dir nil keeps nothing.
+func newAuthority(dir *os.Root) (*pki.CA, error) {
 	if dir == nil {
-		c.ca, err = pki.NewCA("keelson", 0)
-	} else {
-		c.ca, err = pki.LoadOrNewCA(dir, "keelson")
+		return pki.NewCA("keelson", 0)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority: %w", err)
-	}
+	return pki.LoadOrNewCA(dir, "keelson")
+}
+
+// newCredentials issues what the cluster needs for itself. Everything but the authority and the administrator's
+// certificate is issued anew at each start: nobody else holds it.
+func newCredentials(dir *os.Root, ca *pki.CA, hosts []string) (*credentials, error) {
+	c := &credentials{ca: ca}
+	var err error
 	if c.server, err = c.issue(pki.Request{CommonName: agentCaller, Hosts: hosts}); err != nil {
 		return nil, err
 	}

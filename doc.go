@@ -22,6 +22,14 @@
 // DataDir holds the store (store/), the certificate authority and the administrator's certificate (pki/), the reserved
 // network (network) and a directory for each node (nodes/NAME). Removing it removes the cluster.
 //
+// # Several control planes
+//
+// With [Config.Member] control planes on several machines share one replicated store: each is a member of it, serves the
+// whole API, and sees at once what was written at another. A majority of them must be reachable for writes. One at a
+// time runs the controllers and the scheduler; when it ends or is cut off, another takes over. They use one certificate
+// authority, which the first of them gives and the store keeps, so that a kubeconfig of one is good at all.
+// [Cluster.Store] adds, removes and replaces members, as package store describes it.
+//
 // # The embedded network
 //
 // On Linux, with [Config.EmbeddedNetwork], a cluster reserves one 127.N.0.0/16 of this machine's loopback for itself:

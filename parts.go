@@ -12,26 +12,14 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/authn"
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/controller"
-	"github.com/keelson-dev/keelson/controller/deployment"
-	"github.com/keelson-dev/keelson/controller/endpointslice"
-	"github.com/keelson-dev/keelson/controller/garbage"
-	"github.com/keelson-dev/keelson/controller/job"
-	"github.com/keelson-dev/keelson/controller/namespace"
-	"github.com/keelson-dev/keelson/controller/nodelifecycle"
-	"github.com/keelson-dev/keelson/controller/podgc"
-	"github.com/keelson-dev/keelson/controller/replicaset"
 	"github.com/keelson-dev/keelson/proxy"
 	"github.com/keelson-dev/keelson/proxy/dns"
 	"github.com/keelson-dev/keelson/proxy/userspace"
-	"github.com/keelson-dev/keelson/scheduler"
-	"github.com/keelson-dev/keelson/scheduler/plugins"
 )
 
 // parts are what runs over the API server: each knows it as a client only.
 type parts struct {
 	cluster   *Cluster
-	manager   *controller.Manager
-	scheduler *scheduler.Scheduler // nil: left out
 	proxy     *proxy.Proxy         // nil: left out
 	recorder  *controller.Recorder // of the proxy
 	dataplane *userspace.Dataplane // nil unless made here
@@ -42,17 +30,8 @@ type parts struct {
 // newParts makes what the configuration asks for. It returns what it made also with an error, to be closed.
 func (c *Cluster) newParts() (*parts, error) {
 	p := &parts{cluster: c}
-	if err := p.makeManager(); err != nil {
+	if err := c.newReign(); err != nil {
 		return p, err
-	}
-	if c.cfg.Without&Scheduler == 0 {
-		cfg := c.cfg.Scheduler
-		cfg.Logger = c.log.Named("scheduler")
-		var err error
-		if p.scheduler, err = scheduler.New(c.as("kube-scheduler"), append(plugins.Default(), c.cfg.Stages...), cfg); err != nil {
-			return p, err
-		}
-		c.plane.scheduler = p.scheduler
 	}
 	if err := p.makeProxy(); err != nil {
 		return p, err
@@ -76,31 +55,6 @@ func (c *Cluster) newParts() (*parts, error) {
 
 // as is the client of one of the cluster's own parts.
 func (c *Cluster) as(part string) client.Client { return c.plane.server.Client(authn.System(part)) }
-
-func (p *parts) makeManager() error {
-	c := p.cluster
-	var err error
-	p.manager, err = controller.NewManager(c.as("kube-controller-manager"), controller.ManagerConfig{Logger: c.log.Named("controller")})
-	if err != nil {
-		return err
-	}
-	if c.cfg.Without&Controllers == 0 {
-		err = errors.Join(
-			deployment.New(p.manager, deployment.Config{}),
-			replicaset.New(p.manager, replicaset.Config{}),
-			job.New(p.manager, job.Config{}),
-			endpointslice.New(p.manager, endpointslice.Config{}),
-			garbage.New(p.manager, garbage.Config{Kinds: c.kinds}),
-			namespace.New(p.manager, namespace.Config{Kinds: c.kinds}),
-			nodelifecycle.New(p.manager, c.cfg.NodeLifecycle),
-			podgc.New(p.manager, podgc.Config{}),
-		)
-	}
-	for _, add := range c.cfg.Controllers {
-		err = errors.Join(err, add(p.manager))
-	}
-	return err
-}
 
 func (p *parts) makeProxy() error {
 	c := p.cluster
@@ -131,9 +85,9 @@ func (p *parts) makeProxy() error {
 // run runs the parts until ctx ends or one fails: nodes stop first, so that what they report last is still served.
 func (p *parts) run(ctx context.Context) error {
 	rest := newGroup(context.WithoutCancel(ctx))
-	rest.run("controllers", p.manager.Run)
-	if p.scheduler != nil {
-		rest.run("scheduler", p.scheduler.Run)
+	rest.run("controllers", p.cluster.runReigns)
+	if s := p.cluster.reign.Load().scheduler; s != nil && p.cluster.cfg.Member == nil {
+		rest.run("scheduler", s.Run)
 	}
 	if p.proxy != nil {
 		rest.run("proxy", p.proxy.Run)

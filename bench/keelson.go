@@ -5,17 +5,16 @@ import (
 	"errors"
 	"net"
 
-	"google.golang.org/grpc"
-
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
+	"github.com/keelson-dev/keelson/store/etcdapi/transport"
 )
 
 // keelson is a member of a Keelson store.
 type keelson struct {
 	keelsonTarget
 	api      *etcdapi.Server
-	server   *grpc.Server
+	server   *transport.Server
 	listener net.Listener
 }
 
@@ -31,8 +30,10 @@ func openKeelson(ctx context.Context, o Order) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keelson{keelsonTarget: keelsonTarget{s}, api: etcdapi.New(s, etcdapi.Config{Name: o.Name}), server: grpc.NewServer(etcdapi.ServerOptions()...)}
-	k.api.Register(k.server)
+	k := &keelson{keelsonTarget: keelsonTarget{s}, api: etcdapi.New(s, etcdapi.Config{Name: o.Name})}
+	if k.server, err = k.api.Transport(transport.Config{}); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if k.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -46,8 +47,7 @@ func (k *keelson) local() target { return k.keelsonTarget }
 
 func (k *keelson) Close() error {
 	err := k.api.Close()
-	k.server.Stop()
-	return errors.Join(err, k.store.Close())
+	return errors.Join(err, k.server.Close(), k.store.Close())
 }
 
 // keelsonTarget calls the store's methods.

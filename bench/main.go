@@ -35,7 +35,7 @@ func command(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "measure less, within about a minute")
 	tiny := flags.Bool("tiny", false, "measure so little that the figures say nothing, within seconds")
-	only := flags.String("only", "", "measure only these, with commas between: put, get, serializable get, range, txn, watch, in-process, footprint")
+	only := flags.String("only", "", "measure only these, with commas between: put, get, serializable get, range, page, txn, watch, in-process, footprint")
 	members := flags.String("members", "", "measure only with so many members: 1 or 3")
 	clients := flags.String("clients", "", "measure only loads whose clients/connections begin so")
 	rounds := flags.Int("rounds", 0, "rounds of each row; 0 means 5")

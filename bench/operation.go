@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -32,7 +33,8 @@ type watcher interface {
 
 const (
 	valueSize = 256
-	// listed is how many keys the operation range asks for.
+	// listed is how many keys the operations range and page ask for. A range has so many keys, a page is the first of
+	// a range with all that are left.
 	listed = 1000
 	// fillOps is how many keys one transaction puts while a store is filled: etcd takes up to 128.
 	fillOps = 100
@@ -77,11 +79,15 @@ func newOperation(name string, t target, keys [][]byte) (operation, error) {
 		return func(ctx context.Context, caller int, r *rand.Rand) error {
 			return t.get(ctx, caller, key(r), serializable)
 		}, nil
-	case "range":
+	case "range", "page":
 		n := min(listed, len(keys))
 		return func(ctx context.Context, caller int, r *rand.Rand) error {
-			from := keys[r.IntN(len(keys)-n+1)]
-			got, err := t.list(ctx, caller, from, prefixEnd(keyPrefix), n)
+			at := r.IntN(len(keys) - n + 1)
+			end := prefixEnd(keyPrefix)
+			if name == "range" {
+				end = append(bytes.Clone(keys[at+n-1]), 0)
+			}
+			got, err := t.list(ctx, caller, keys[at], end, n)
 			if err == nil && got != n {
 				err = fmt.Errorf("%w: %d of %d", errShort, got, n)
 			}

@@ -33,7 +33,7 @@ func fullPlan() plan {
 			1: {{1, 1}, {100, 1}, {100, 100}, {1000, 1}, {1000, 100}},
 			3: {{1, 1}, {100, 100}, {1000, 100}},
 		},
-		operations: []string{"put", "get", "serializable get", "range", "txn"},
+		operations: []string{"put", "get", "serializable get", "range", "page", "txn"},
 		audiences:  []load{{1, 1}, {100, 1}, {1000, 1}, {1000, 100}, {10_000, 100}},
 		events:     100_000, inProcess: true, footprint: true,
 	}

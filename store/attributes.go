@@ -52,7 +52,7 @@ func (c Config) validateClientURLs() error {
 
 // attributes returns what this store says of itself.
 func (s *Store) attributes() attributes {
-	return attributes{name: s.cfg.Name, version: formatVersion, urls: s.cfg.ClientURLs}
+	return attributes{name: s.cfg.Name, version: s.willing(), urls: s.cfg.ClientURLs}
 }
 
 // about returns what the member of this name has said of itself.

@@ -26,7 +26,7 @@ const paddedUvarint = 5
 // newBatch returns an empty one with room for an entry of so many bytes.
 func newBatch(size int) *batch {
 	b := &batch{entry: make([]byte, 1+paddedUvarint, size+1+2*paddedUvarint), done: make(chan struct{})}
-	b.entry[0] = entryVersion
+	b.entry[0] = 1
 	return b
 }
 
@@ -49,6 +49,7 @@ func (b *batch) add(cmd *command, limit int) (at int) {
 		return -1
 	}
 	putPadded(b.entry[start:], uint64(len(b.entry)-start-paddedUvarint))
+	b.entry[0] = max(b.entry[0], byte(cmd.kind.since()))
 	b.count++
 	return b.count - 1
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,33 +38,66 @@ var (
 
 // OpenBoltLog opens or makes the default log store: raft-boltdb's, in the file raft.db of dir. Each write costs two disk
 // syncs. Errors are ErrLocked while another holds the file, and ErrCorrupt.
-func OpenBoltLog(dir string) (LogStore, error) { return openBoltLog(dir, nil) }
-
-// openFile stands for os.OpenFile in bolt.
-type openFile func(name string, flag int, perm os.FileMode) (*os.File, error)
-
-func openBoltLog(dir string, open openFile) (*boltLog, error) {
-	s := &boltLog{path: filepath.Join(dir, boltFile)}
-	if err := checkBoltFile(s.path); err != nil {
+func OpenBoltLog(dir string) (LogStore, error) {
+	s, err := openBoltLog(dir)
+	if err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+func openBoltLog(dir string) (*boltLog, error) {
+	path := filepath.Join(dir, boltFile)
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		if err := makeBoltFile(dir); err != nil {
+			return nil, err
+		}
+	} else if err := checkBoltFile(path); err != nil {
+		return nil, err
+	}
+	return openBoltFile(path)
+}
+
+// makeBoltFile puts an empty bolt file in place when all of it is on disk: half of one would look like a damaged one.
+func makeBoltFile(dir string) error {
+	path := filepath.Join(dir, boltFile)
+	if err := os.Remove(path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s, err := openBoltFile(path + ".tmp")
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	syncDir(dir)
+	return nil
+}
+
+// openBoltFile opens a file that has been looked at, or makes one.
+func openBoltFile(path string) (*boltLog, error) {
+	s := &boltLog{path: path}
 	err := guard(func() (err error) {
 		s.bolt, err = raftboltdb.New(raftboltdb.Options{
-			Path:                    s.path,
+			Path:                    path,
 			MsgpackUseNewTimeFormat: true,
 			BoltOptions: &bbolt.Options{
-				Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, OpenFile: open,
+				Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 			},
 		})
 		return err
 	})
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%w: %s is locked", ErrLocked, s.path)
+		return nil, fmt.Errorf("%w: %s is locked", ErrLocked, path)
 	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, s.path, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", s.path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
 }

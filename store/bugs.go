@@ -34,6 +34,9 @@ type bugs struct {
 	countsLimit   bool // a range with a limit counts up to it
 	keepsCreate   bool // a key that comes back has the create revision it had
 
+	ungated    bool // the version of the formats is raised without asking the members
+	misapplies bool // the value of each put comes out one byte longer
+
 	keepNonVoters bool // no fault: members without a vote are not promoted
 }
 

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// A Raft entry of ours is a version byte, the number of commands, and each command with its length. Version 1 of a
-// command is its kind and the fields that count for it; numbers are varints, byte strings and lists carry their
-// length. A decoder of a later version reads this one too; a member refuses what it doesn't know.
-const entryVersion = 1
+// A Raft entry of ours is the version that its commands need, the number of commands, and each command with its
+// length. A command is its kind and the fields that count for it; numbers are varints, byte strings and lists carry
+// their length. A decoder of a later version reads the earlier ones too; a member refuses what it doesn't know.
 
 // Flags of a range request.
 const (
@@ -41,7 +40,7 @@ func encodeEntry(commands [][]byte) []byte {
 		n += len(c) + binary.MaxVarintLen32
 	}
 	p := make([]byte, 0, n)
-	p = append(p, entryVersion)
+	p = append(p, entryVersion(commands))
 	p = binary.AppendUvarint(p, uint64(len(commands)))
 	for _, c := range commands {
 		p = appendBytes(p, c)
@@ -57,8 +56,8 @@ func decodeEntryInto(commands [][]byte, p []byte) ([][]byte, error) {
 	if len(p) == 0 {
 		return nil, fmt.Errorf("%w: empty entry", ErrCorrupt)
 	}
-	if p[0] != entryVersion {
-		return nil, fmt.Errorf("%w: entry has version %d, this release reads %d", ErrVersion, p[0], entryVersion)
+	if p[0] == 0 || p[0] > nextFormat {
+		return nil, tooNew("an entry has", uint64(p[0]), formatVersion)
 	}
 	d := &decoder{p: p[1:]}
 	n := d.count()
@@ -100,7 +99,7 @@ func (c *command) encode(p []byte) []byte {
 		p = binary.AppendUvarint(p, c.cluster)
 	case commandDescribe:
 		p = c.about.encode(p)
-	case commandForget:
+	case commandForget, commandNext:
 		p = appendBytes(p, []byte(c.name))
 	case commandRaise:
 		p = binary.AppendUvarint(p, c.version)
@@ -159,7 +158,7 @@ func (d *decoder) command(c *command) error {
 		c.cluster = d.uint()
 	case commandDescribe:
 		c.about = d.attributes()
-	case commandForget:
+	case commandForget, commandNext:
 		c.name = string(d.bytes())
 	case commandRaise:
 		c.version = d.uint()

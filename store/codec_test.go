@@ -58,7 +58,7 @@ func TestCommandCodec(t *testing.T) {
 	got, err := decodeEntry(encodeEntry(encoded))
 	require.NoError(t, err)
 	require.Equal(t, encoded, got)
-	_, err = decodeEntry([]byte{entryVersion + 1, 0})
+	_, err = decodeEntry([]byte{nextFormat + 1, 0})
 	require.ErrorIs(t, err, ErrVersion)
 	_, err = decodeCommand([]byte{200})
 	require.ErrorIs(t, err, ErrVersion)
@@ -113,7 +113,7 @@ func FuzzApply(f *testing.F) {
 			require.NoError(t, st.encode(&snapshots[i]))
 		}
 		require.Equal(t, snapshots[0].Bytes(), snapshots[1].Bytes())
-		_, err := decodeSnapshot(&snapshots[0])
+		_, err := decodeSnapshot(&snapshots[0], formatVersion)
 		require.NoError(t, err)
 	})
 }
@@ -129,14 +129,14 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add(good.Bytes())
 	f.Add(bare.Bytes())
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if st, err := decodeSnapshot(bytes.NewReader(p)); err == nil {
-			st.history()
+		if st, err := decodeSnapshot(bytes.NewReader(p), formatVersion); err == nil {
+			st.history(st.compacted, st.revision, 0)
 		}
 	})
 }
 
 func FuzzCheckBolt(f *testing.F) {
-	s, err := openBoltLog(f.TempDir(), nil)
+	s, err := openBoltLog(f.TempDir())
 	require.NoError(f, err)
 	require.NoError(f, s.SetUint64([]byte("term"), 3))
 	require.NoError(f, s.Close())

@@ -24,6 +24,9 @@ const (
 	commandRaise commandKind = 11
 )
 
+// commandNext is no command of this release: tests make a next one that has it. It puts its name.
+const commandNext commandKind = 127
+
 // command is one input of the state machine. Which fields count depends on the kind.
 type command struct {
 	kind     commandKind
@@ -38,7 +41,7 @@ type command struct {
 	revision int64         // compact
 	cluster  uint64        // open
 	about    *attributes   // describe
-	name     string        // forget
+	name     string        // forget, next
 	version  uint64        // raise
 }
 

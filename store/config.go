@@ -66,12 +66,17 @@ type Config struct {
 	// ClientURLs are where clients reach what serves this store, such as package etcdapi: all members tell them, in
 	// Status. The store itself does not listen there.
 	ClientURLs []string
+	// HoldVersion keeps the cluster from using formats newer than this version, as long as this member is opened with
+	// it: so that the last release can be gone back to until the new one has proved itself. What is in use already
+	// stays. Zero means that the cluster uses a version as soon as all members support it.
+	HoldVersion int
 	// MemoryDisk stands for Dir in tests.
 	MemoryDisk *MemoryDisk
 	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
 	SnapshotEntries uint64
 
-	bugs bugs
+	bugs    bugs
+	release uint64 // the newest version of the formats that it knows; 0 means this release's
 }
 
 // RestoreBump is how far a restore moves the revision: so far that no client can have seen what comes after it.
@@ -87,6 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
 		{"QuotaBytes", c.QuotaBytes},
 		{"RetainRevisions", c.RetainRevisions},
+		{"HoldVersion", int64(c.HoldVersion)},
 	} {
 		if f.value < 0 {
 			return c, fmt.Errorf("%w: %s is %d, must not be negative", ErrConfig, f.name, f.value)

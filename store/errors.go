@@ -53,6 +53,9 @@ var (
 	ErrKey = errors.New("encryption key missing or wrong")
 	// ErrVersion says that data was written by a newer release in a format this one does not know.
 	ErrVersion = errors.New("unknown format version")
+	// ErrDiverged says that this member's data differ from what most members of its cluster have, though all ran the
+	// same commands. It has stopped; it goes with ErrFailed.
+	ErrDiverged = errors.New("data differ from the other members'")
 	// ErrLocked says that another process, or another Store, has the directory open.
 	ErrLocked = errors.New("directory is in use")
 	// ErrLogStore says that the directory belongs to another log store than the one that Config.OpenLog opens.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,38 +29,12 @@ type machine struct {
 	// restored, if set, is called when a snapshot took the state's place; it must not keep the state.
 	restored func(*state)
 
-	mu     sync.Mutex
-	hashes [64]checkpoint // the newest, at count / checkpointEvery modulo their number
-	newest uint64
-}
+	// versioned, if set, is called when the version of the formats in use is another.
+	versioned func(uint64)
+	unloaded  error // why a snapshot was not restored
 
-// checkpoint is the hash after a number of commands.
-type checkpoint struct{ applied, hash uint64 }
-
-// mark keeps the hash now and then, at counts that are the same for all members.
-func (m *machine) mark() {
-	if m.state.applied%checkpointEvery == 0 {
-		m.mu.Lock()
-		m.hashes[m.state.applied/checkpointEvery%uint64(len(m.hashes))] = checkpoint{m.state.applied, m.state.hash}
-		m.newest = m.state.applied
-		m.mu.Unlock()
-	}
-}
-
-// checkpoint returns the newest hash that was kept.
-func (m *machine) checkpoint() (applied, hash uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := m.hashes[m.newest/checkpointEvery%uint64(len(m.hashes))]
-	return c.applied, c.hash
-}
-
-// hashAt returns the hash after a number of commands, if it was kept.
-func (m *machine) hashAt(applied uint64) (hash uint64, found bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := m.hashes[applied/checkpointEvery%uint64(len(m.hashes))]
-	return c.hash, applied > 0 && c.applied == applied
+	mu    sync.Mutex
+	rings [2]checkpointRing // the newest hashes, close together and further apart
 }
 
 // outcome is what became of an entry's commands, which have a session and the numbers from first on.
@@ -127,22 +100,15 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	encoded, err := decodeEntryInto(m.encoded[:0], entry.Data)
-	if err != nil {
+	if err := m.understand(entry.Data); err != nil {
 		return nil, err
 	}
-	commands := slices.Grow(m.commands[:0], len(encoded))[:len(encoded)]
-	m.encoded, m.commands = encoded, commands
+	encoded, commands := m.encoded, m.commands
 	defer func() {
 		clear(encoded)
 		clear(commands)
 	}()
-	// All of an entry is understood before any of it is applied.
-	for i, p := range encoded {
-		if err := commands[i].decodeInto(p); err != nil {
-			return nil, err
-		}
-	}
+	version := m.state.version
 	// Of another member's commands nobody here wants to know the results.
 	wanted := len(commands) > 0 && (m.session == 0 || commands[0].session == 0 || commands[0].session == m.session)
 	var results []result
@@ -161,6 +127,9 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	if wanted && commands[0].session != 0 && m.applied != nil {
 		*outcomes = append(*outcomes, outcome{commands[0].session, commands[0].seq, results})
 	}
+	if m.versioned != nil && m.state.version != version {
+		m.versioned(m.state.version)
+	}
 	return results, nil
 }
 
@@ -178,8 +147,9 @@ func (m *machine) Restore(in io.ReadCloser) (err error) {
 		err = errors.Join(err, in.Close())
 		m.restoring = err
 	}()
-	st, err := decodeSnapshot(in)
+	st, err := decodeSnapshot(in, m.store.cfg.supported())
 	if err != nil {
+		m.unloaded = err
 		return err
 	}
 	st.bugs = m.store.cfg.bugs
@@ -187,6 +157,14 @@ func (m *machine) Restore(in io.ReadCloser) (err error) {
 		return err
 	}
 	m.state = st
+	m.mu.Lock() // hashes from before may be of other data
+	for i := range m.rings {
+		m.rings[i] = checkpointRing{every: m.rings[i].every}
+	}
+	m.mu.Unlock()
+	if m.versioned != nil {
+		m.versioned(st.version)
+	}
 	if m.restored != nil {
 		m.restored(st)
 	}

@@ -46,7 +46,7 @@ type member struct {
 	sole     sole
 	tender   *tender
 
-	describing, forgetting proposal // the tender's
+	describing, forgetting, raising proposal // the tender's
 
 	waiting struct {
 		sync.Mutex
@@ -99,6 +99,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		return nil, errors.Join(err, m.logs.close())
 	}
 	m.logs = &noticingDisk{disk: m.logs, notices: &m.notices}
+	m.failing = func() { m.progress.fire(); m.turn.fire() } // nobody waits for what will not come
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
 		if err != nil {

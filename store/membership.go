@@ -18,7 +18,7 @@ const (
 	callConfirm     byte = 3 // a term: 0 if it stands
 	noticeCommitted byte = 4 // a term, an index of it
 	callMember      byte = 5 // a change of membership: what became of it
-	callTell        byte = 6 // nothing: applied count, checkpoint's count and hash
+	callTell        byte = 6 // a table: a report
 )
 
 // Changes of membership.
@@ -31,12 +31,10 @@ const (
 
 const (
 	// caughtUp is how many commands a member may be behind to be made a voter.
-	caughtUp = 500
-	// checkpointEvery is how many commands lie between the hashes that members compare.
-	checkpointEvery = 16
-	tendIdle        = time.Second
-	tendJoining     = 100 * time.Millisecond
-	memberTimeout   = 10 * time.Second
+	caughtUp      = 500
+	tendIdle      = time.Second
+	tendJoining   = 100 * time.Millisecond
+	memberTimeout = 10 * time.Second
 )
 
 // MemberStatus is one member of a cluster, in Status.
@@ -50,13 +48,16 @@ type MemberStatus struct {
 	// none until it has opened for the first time and told.
 	Version    int
 	ClientURLs []string
-	// Known says that the rest was heard from the member within the last seconds; only the leader hears it.
+	// Known says that the rest was heard from the member within the last seconds: by the leader, which tells it to the
+	// others every second.
 	Known bool
 	// Applied is the number of commands the member has run, Lag how many the leader then had run more.
 	Applied, Lag uint64
 	// Diverged says that the member's hash differed from the leader's at the same command: one of the two has data
-	// that are wrong.
+	// that are wrong, see ErrDiverged.
 	Diverged bool
+	// Failure says why the member has stopped, if it has: a failed disk, say.
+	Failure string
 }
 
 // AddMember has a new member join, by way of whichever member it is called on. The new one begins without a vote,
@@ -276,6 +277,15 @@ func (m *member) announce() {
 // answer implements handler.
 func (m *member) answer(ctx context.Context, from string, kind byte, content []byte) []byte {
 	refused := []byte{1}
+	m.mu.Lock()
+	started := m.raft != nil
+	m.mu.Unlock()
+	if !started {
+		return refused
+	}
+	if kind == callTell { // it says also that this member has stopped, and why
+		return m.hear(content)
+	}
 	if m.failure() != nil {
 		return refused
 	}
@@ -320,10 +330,6 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 			return append([]byte{2}, err.Error()...)
 		}
 		return refused
-	case callTell:
-		at, hash := m.machine.checkpoint()
-		p := binary.BigEndian.AppendUint64(nil, m.store.current.Load().applied)
-		return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(p, at), hash)
 	default:
 		return refused
 	}
@@ -339,6 +345,9 @@ func (m *member) quick(kind byte) bool {
 func (m *member) admits(applied uint64, entry []byte) bool {
 	if m.term() == 0 || applied+sessionStale < m.store.current.Load().applied {
 		return false
+	}
+	if len(entry) > 0 && uint64(entry[0]) > m.store.current.Load().version {
+		return false // it would be refused; or this member has not applied yet what raised the version
 	}
 	commands, err := decodeEntry(entry)
 	for _, p := range commands {
@@ -356,25 +365,22 @@ func (m *member) status(status *Status) {
 	status.Name = string(m.self)
 	_, leader := m.raft.LeaderWithID()
 	status.LeaderName = string(leader)
-	leads := m.term() != 0
 	v := m.store.current.Load()
+	self := tableRow{name: status.Name, known: true, applied: status.Applied}
+	if failure := m.failure(); failure != nil {
+		self.failure = failure.Error()
+	}
+	rows := m.rows(self)
 	for _, s := range m.configuration().Servers {
 		member := MemberStatus{
 			Peer:  Peer{string(s.ID), string(s.Address)},
 			Voter: s.Suffrage == raft.Voter, Leader: s.ID == leader, ID: MemberID(string(s.ID)),
 		}
-		about, _ := v.about(string(s.ID))
+		about, _ := v.about(member.Name)
 		member.Version, member.ClientURLs = int(about.version), slices.Clone(about.urls)
-		if leads && s.ID == m.self {
-			member.Known, member.Applied = true, status.Applied
-		} else if leads {
-			m.tender.mu.Lock()
-			h, found := m.tender.seen[member.Name]
-			m.tender.mu.Unlock()
-			if found && time.Since(h.at) < 5*time.Second {
-				member.Known, member.Applied, member.Lag, member.Diverged = true, h.applied, h.lag, h.diverged
-			}
-		}
+		row := rows[member.Name]
+		member.Known, member.Applied, member.Lag, member.Diverged = row.known, row.applied, row.lag, row.diverged
+		member.Failure = row.failure
 		status.Members = append(status.Members, member)
 	}
 }

@@ -22,7 +22,7 @@ func openMemory(s *Store) (*memory, error) {
 	st := newState()
 	if s.cfg.Restore != nil {
 		var err error
-		if st, err = restore(s.cfg.Restore); err != nil {
+		if st, err = restore(s.cfg.Restore, s.cfg.supported()); err != nil {
 			return nil, err
 		}
 	}

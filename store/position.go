@@ -35,3 +35,9 @@ func (s *Store) HasLeader() bool {
 
 // Name returns Config.Name.
 func (s *Store) Name() string { return s.cfg.Name }
+
+// Prompt reports whether a linearizable read would be served without waiting for anybody else.
+func (s *Store) Prompt() bool {
+	m, ok := s.engine.(*member)
+	return !ok || m.leadsAlone()
+}

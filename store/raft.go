@@ -46,6 +46,10 @@ type durable struct {
 	size    int // of the last entry
 	closing bool
 	failed  error
+
+	failing     func() // if set, is called once when it has failed
+	versionKept uint64 // what the log store has; the state machine's goroutine's, once it runs
+
 	raft    *raft.Raft  // set once, before anything is served
 	stopped raft.Future // of Raft's shutdown, once it has begun
 }
@@ -90,7 +94,8 @@ func openDisk(ctx context.Context, s *Store) (*durable, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.machine = &machine{store: s, state: st, onFail: d.fail}
+	d.machine = &machine{store: s, state: st, onFail: d.fail, versioned: d.keepVersion}
+	d.machine.rings[0].every, d.machine.rings[1].every = checkpointEvery, coarseEvery
 	if s.cfg.MemoryDisk != nil {
 		d.logs, err = s.cfg.MemoryDisk.open()
 		return d, err
@@ -135,6 +140,9 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 		}
 		return err
 	}
+	if err := d.openVersion(); err != nil {
+		return err
+	}
 	snapshots.startWith(d.logs.covers)
 	if err := d.bootstrap(newest, founders); err != nil {
 		return err
@@ -166,6 +174,9 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 		return err
 	})
 	trouble := snapshots.started()
+	if errors.Is(d.machine.unloaded, ErrVersion) { // Raft would go on with an older snapshot
+		return d.abandon(r, d.machine.unloaded)
+	}
 	if err != nil {
 		if trouble != nil {
 			return fmt.Errorf("%w: %w", trouble, err)
@@ -232,7 +243,7 @@ func (d *durable) restore(in io.Reader) error {
 	if v.revision > firstRevision || v.leases.Len() > 0 {
 		return fmt.Errorf("%w: it is at revision %d", ErrNotEmpty, v.revision)
 	}
-	st, err := restore(in)
+	st, err := restore(in, d.store.cfg.supported())
 	if err != nil {
 		return err
 	}
@@ -314,9 +325,14 @@ func (d *durable) fail(err error) {
 		d.failed = fmt.Errorf("%w: %w", ErrFailed, err)
 		d.changed()
 	}
+	failed := d.failed
 	d.mu.Unlock()
 	if first {
 		d.store.cfg.Logger.Sugar().Errorf("the store has stopped: %v", err)
+		d.store.events().Close(failed)
+	}
+	if first && d.failing != nil {
+		d.failing()
 	}
 	d.nudge()
 }

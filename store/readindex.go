@@ -95,8 +95,8 @@ func (m *member) await(ctx context.Context, reached func() bool) error {
 			return m.failure()
 		}
 		moved := m.progress.next()
-		if reached() {
-			return m.failure()
+		if failed := m.failure(); failed != nil || reached() {
+			return failed
 		}
 		select {
 		case <-moved:

@@ -33,14 +33,14 @@ func TestSessions(t *testing.T) {
 	check(true, 1, 2, 2)
 	var out bytes.Buffer
 	require.NoError(t, snapshot.encodeWith(&out, sessions))
-	restored, err := decodeSnapshot(bytes.NewReader(out.Bytes()))
+	restored, err := decodeSnapshot(bytes.NewReader(out.Bytes()), formatVersion)
 	require.NoError(t, err)
 	st = restored
 	check(false, 1, 4, 2)
 	check(false, 1, 3, 2)
 	check(true, 1, 2, 2)
 	for n := range out.Len() {
-		_, err := decodeSnapshot(bytes.NewReader(out.Bytes()[:n]))
+		_, err := decodeSnapshot(bytes.NewReader(out.Bytes()[:n]), formatVersion)
 		require.Error(t, err)
 	}
 }

@@ -25,10 +25,10 @@ import (
 //
 // Version 2 goes on with the number of sessions, then per session, by id: id, low, used, number of what is done, and
 // that. Version 3 goes on with the version of the formats in use, and the number of members that are known, then per
-// member, by name: name, the version it can be with, number of client URLs, and those.
+// member, by name: name, the version it can be with, number of client URLs, and those. The next one, which only tests
+// write, goes on with the number of leases.
 const (
-	snapshotMagic   = "keelsnap"
-	snapshotVersion = 3
+	snapshotMagic = "keelsnap"
 	// maxSnapshotField bounds one key or value in a snapshot.
 	maxSnapshotField = 1 << 30
 )
@@ -64,7 +64,7 @@ func (v *view) encode(out io.Writer) error {
 func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error {
 	w := &snapshotWriter{w: bufio.NewWriterSize(out, 64<<10), sum: crc32.New(castagnoli)}
 	w.write([]byte(snapshotMagic))
-	w.write([]byte{snapshotVersion})
+	w.write([]byte{snapshotFormat(v.version)})
 	w.int(v.revision)
 	w.int(v.compacted)
 	w.uint(v.cluster)
@@ -110,6 +110,9 @@ func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error
 	w.int(int64(len(v.members)))
 	for i := range v.members {
 		w.write(v.members[i].encode(nil))
+	}
+	if v.version >= nextFormat {
+		w.int(int64(v.leases.Len()))
 	}
 	sum := w.sum.Sum32()
 	w.write(binary.BigEndian.AppendUint32(nil, sum))
@@ -200,8 +203,9 @@ func (r *snapshotReader) full(p []byte) {
 	r.sum.Write(p)
 }
 
-// decodeSnapshot reads a snapshot into a new state and verifies it.
-func decodeSnapshot(in io.Reader) (*state, error) {
+// decodeSnapshot reads a snapshot into a new state and verifies it. supported is the newest version of the formats
+// that may be read.
+func decodeSnapshot(in io.Reader, supported uint64) (*state, error) {
 	r := &snapshotReader{r: bufio.NewReaderSize(in, 64<<10), sum: crc32.New(castagnoli)}
 	head := make([]byte, len(snapshotMagic)+1)
 	r.full(head)
@@ -212,8 +216,8 @@ func decodeSnapshot(in io.Reader) (*state, error) {
 		return nil, fmt.Errorf("%w: not a snapshot", ErrCorrupt)
 	}
 	format := head[len(snapshotMagic)]
-	if format < 1 || format > snapshotVersion {
-		return nil, fmt.Errorf("%w: snapshot has version %d, this release reads up to %d", ErrVersion, format, snapshotVersion)
+	if newest := snapshotFormat(supported); format < 1 || format > newest {
+		return nil, fmt.Errorf("%w: snapshot has form %d, this release reads up to %d", ErrVersion, format, newest)
 	}
 	st := newState()
 	st.revision, st.compacted = r.int(), r.int()
@@ -229,6 +233,12 @@ func decodeSnapshot(in io.Reader) (*state, error) {
 	if format >= 3 {
 		st.version = r.uint()
 		r.members(st)
+	}
+	if format >= snapshotFormat(nextFormat) && r.int() != int64(st.leases.Len()) {
+		r.fail(fmt.Errorf("%w: snapshot has another number of leases", ErrCorrupt))
+	}
+	if r.err == nil && st.version > supported {
+		r.fail(tooNew("the snapshot's cluster uses", st.version, supported))
 	}
 	want := r.sum.Sum32()
 	var sum [4]byte
@@ -316,7 +326,9 @@ func (r *snapshotReader) items(st *state) {
 			revision = v.ModRevision
 			versions = append(versions, v)
 			st.bytes += versionSize(v)
-			st.touched = append(st.touched, v)
+			if v.ModRevision >= st.compacted {
+				st.touched = append(st.touched, v)
+			}
 		}
 		if r.err == nil && count == 0 {
 			r.fail(fmt.Errorf("%w: snapshot has no version of key %q", ErrCorrupt, key))
@@ -336,8 +348,8 @@ func (r *snapshotReader) items(st *state) {
 }
 
 // restore reads a snapshot as the beginning of a new store: the newest versions only, at a revision far above.
-func restore(in io.Reader) (*state, error) {
-	st, err := decodeSnapshot(in)
+func restore(in io.Reader, supported uint64) (*state, error) {
+	st, err := decodeSnapshot(in, supported)
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
@@ -350,11 +362,9 @@ func restore(in io.Reader) (*state, error) {
 		if v := it.newest; !v.tombstone() {
 			newest.set(&item{newest: v})
 			st.bytes += versionSize(v)
-			st.touched = append(st.touched, v)
 		}
 		return true
 	})
-	slices.SortFunc(st.touched, inOrder)
 	st.items, st.sessions, st.members = newest, newSessions(), nil
 	st.revision += RestoreBump
 	st.compacted = st.revision

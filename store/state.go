@@ -116,6 +116,10 @@ type view struct {
 	keys      int64        // that exist
 	version   uint64       // of the formats in use
 	members   []attributes // by name; shared, and so never changed
+	// touched are all versions whose revision is not compacted, in the order in which they were made; only the newest
+	// view appends to the array.
+	touched []*version
+	log     *watch.Log[Event] // that has the state's events
 }
 
 // state is the state machine: apply is a pure function of the state, the command and its Raft term. One goroutine
@@ -123,9 +127,8 @@ type view struct {
 type state struct {
 	view
 	sessions *btree.BTreeG[*session]
-	proposer *session   // the one used last; nil means none
-	age      uint64     // how often the sessions have been shared
-	touched  []*version // by revision, for compaction
+	proposer *session // the one used last; nil means none
+	age      uint64   // how often the sessions have been shared
 	events   []change
 	buffer   []watch.Event[Event] // of all changes in events
 	notes    []leaseNote
@@ -185,7 +188,7 @@ func (st *state) drain() ([]change, []leaseNote) {
 	changes, notes, end := st.events, st.notes, len(st.buffer)
 	for i := len(changes) - 1; i >= 0; i-- {
 		start := changes[i].start
-		changes[i].events, end = st.buffer[start:end:end], start
+		changes[i].events, end = st.buffer[start:end], start // neighbours in memory, for the watch log
 	}
 	st.events, st.notes, st.buffer = nil, nil, nil
 	return changes, notes
@@ -253,6 +256,11 @@ func (st *state) dispatch(cmd *command, term uint64) result {
 	case commandRaise:
 		st.version = max(st.version, cmd.version)
 		return result{}
+	case commandNext:
+		st.begin()
+		st.put([]byte(cmd.name), []byte("next"), 0)
+		st.commit()
+		return result{}
 	default:
 		return result{err: ErrVersion}
 	}
@@ -284,10 +292,14 @@ func (st *state) mix(encoded []byte) {
 	st.hash = (st.hash ^ uint64(sum)) * 0x100000001b3
 }
 
-// mixEffect folds in what a command did, so that members which understand it differently have different hashes.
+// mixEffect folds in what a command did, so that members which understand it differently have different hashes. What
+// is folded in belongs to the version in use.
 func (st *state) mixEffect() {
 	for _, n := range [...]int64{st.revision, st.bytes, st.keys} {
 		st.hash = (st.hash ^ uint64(n)) * 0x100000001b3
+	}
+	if st.version >= nextFormat {
+		st.hash = (st.hash ^ uint64(st.leases.Len())) * 0x100000001b3
 	}
 }
 
@@ -307,6 +319,9 @@ func (st *state) commit() {
 
 // put appends a version; the caller has begun a revision.
 func (st *state) put(key, value []byte, lease int64) *version {
+	if st.bugs.misapplies {
+		value = append(bytes.Clone(value), '!')
+	}
 	revision := st.revision + 1
 	it := st.items.get(text(key))
 	var prev *version
@@ -448,38 +463,32 @@ func (st *state) trim(key string, revision int64) {
 	st.items.set(&item{newest: it.newest, older: slices.Clone(it.older[keep:])})
 }
 
-// history returns all changes that can still be watched: those at and after the compact revision.
-func (st *state) history() []change {
-	type at struct{ v, prev *version }
-	var all []at
-	st.items.ascend("", func(it *item) bool {
-		for i := range it.len() {
-			a := at{v: it.version(i)}
-			if a.v.ModRevision < st.compacted {
-				continue
-			}
-			if i > 0 && !it.version(i-1).tombstone() {
-				a.prev = it.version(i - 1)
-			}
-			all = append(all, a)
+// history returns the changes of the revisions from from to to, all of which are known and not compacted: not more
+// than limit revisions, unless that is 0.
+func (v *view) history(from, to int64, limit int) (changes []change) {
+	i := sort.Search(len(v.touched), func(i int) bool { return v.touched[i].ModRevision >= from })
+	for _, at := range v.touched[i:] {
+		if at.ModRevision > to {
+			break
 		}
-		return true
-	})
-	slices.SortFunc(all, func(a, b at) int { return inOrder(a.v, b.v) })
-	var changes []change
-	for _, a := range all {
-		if n := len(changes); n == 0 || changes[n-1].revision != a.v.ModRevision {
-			changes = append(changes, change{revision: a.v.ModRevision})
+		if n := len(changes); n == 0 || changes[n-1].revision != at.ModRevision {
+			if n > 0 && n == limit {
+				break
+			}
+			changes = append(changes, change{revision: at.ModRevision})
 		}
-		event := Event{Type: EventPut, KV: &a.v.KV}
-		if a.v.tombstone() {
+		event := Event{Type: EventPut, KV: &at.KV}
+		if at.tombstone() {
 			event.Type = EventDelete
 		}
-		if a.prev != nil {
-			event.PrevKV = &a.prev.KV
+		key := text(at.Key)
+		if it := v.items.get(key); it != nil {
+			if n := it.before(at.ModRevision); n > 1 && !it.version(n-2).tombstone() {
+				event.PrevKV = &it.version(n - 2).KV
+			}
 		}
 		last := &changes[len(changes)-1]
-		last.events = append(last.events, watch.Event[Event]{Key: text(a.v.Key), Value: event, Size: int(versionSize(a.v))})
+		last.events = append(last.events, watch.Event[Event]{Key: key, Value: event, Size: int(versionSize(at))})
 	}
 	return changes
 }

@@ -42,7 +42,7 @@ func TestCompactionAtDeletion(t *testing.T) {
 	run(Op{Put: &PutRequest{Key: []byte("b")}})       // 5
 	compact(4)
 	require.Equal(t, 2, st.items.n)
-	changes := st.history()
+	changes := st.history(st.compacted, st.revision, 0)
 	require.Len(t, changes, 2)
 	require.EqualValues(t, 4, changes[0].revision)
 	require.Equal(t, EventDelete, changes[0].events[0].Value.Type)
@@ -90,18 +90,45 @@ func TestViewsAreImmutable(t *testing.T) {
 
 // TestUnknownEntryStops shows that a member stops when it meets an entry it can't read, instead of going on without it.
 func TestUnknownEntryStops(t *testing.T) {
-	s, err := Open(t.Context(), Config{Dir: t.TempDir()})
-	require.NoError(t, err)
-	defer s.Close()
-	d := s.engine.(*durable)
-	future := d.raft.Apply([]byte{entryVersion + 1, 0}, 0)
-	require.NoError(t, future.Error())
-	require.ErrorIs(t, future.Response().(error), ErrVersion)
-	_, err = s.Put(t.Context(), PutRequest{Key: []byte("a")})
-	require.ErrorIs(t, err, ErrFailed)
-	require.ErrorIs(t, err, ErrVersion)
-	_, _, err = s.Get(t.Context(), []byte("a"))
-	require.ErrorIs(t, err, ErrFailed)
+	raise := command{kind: commandRaise, version: formatVersion + 1}
+	for name, entry := range map[string][]byte{
+		"a kind of command": {1, 1, 1, 200},
+		"a higher version":  encodeEntry([][]byte{raise.encode(nil)}),
+	} {
+		s, err := Open(t.Context(), Config{Dir: t.TempDir()})
+		require.NoError(t, err)
+		defer s.Close()
+		d := s.engine.(*durable)
+		future := d.raft.Apply(entry, 0)
+		require.NoError(t, future.Error())
+		require.ErrorIs(t, future.Response().(error), ErrVersion, name)
+		_, err = s.Put(t.Context(), PutRequest{Key: []byte("a")})
+		require.ErrorIs(t, err, ErrFailed)
+		require.ErrorIs(t, err, ErrVersion)
+		_, _, err = s.Get(t.Context(), []byte("a"))
+		require.ErrorIs(t, err, ErrFailed)
+	}
+}
+
+// TestEarlyEntryIsRefused shows that releases that know a version, and those that don't, refuse alike what comes before
+// the cluster uses it.
+func TestEarlyEntryIsRefused(t *testing.T) {
+	for _, release := range []uint64{formatVersion, nextFormat} {
+		s, err := Open(t.Context(), Config{Dir: t.TempDir(), release: release})
+		require.NoError(t, err)
+		defer s.Close()
+		next := command{kind: commandNext, name: "a"}
+		entry := encodeEntry([][]byte{next.encode(nil)})
+		require.EqualValues(t, nextFormat, entry[0])
+		future := s.engine.(*durable).raft.Apply(entry, 0)
+		require.NoError(t, future.Error())
+		require.Empty(t, future.Response())
+		_, err = s.Put(t.Context(), PutRequest{Key: []byte("b")})
+		require.NoError(t, err)
+		_, found, err := s.Get(t.Context(), []byte("a"))
+		require.NoError(t, err)
+		require.False(t, found)
+	}
 }
 
 // TestFailedDiskIsFinal fails one write and shows that the store takes nothing more, and that what it acknowledged is

@@ -35,7 +35,9 @@ type Store struct {
 	log     atomic.Pointer[watch.Log[Event]]
 	engine  engine
 	clerk   *clerk
-	close   func() error
+	// delivered is what watchers were given last, without and with previous values.
+	delivered [2]atomic.Pointer[delivered]
+	close     func() error
 }
 
 // Open starts a store. When it returns the store serves, with everything that was acknowledged before. ctx bounds the
@@ -251,7 +253,11 @@ type Status struct {
 	// MemberID is MemberID of Name.
 	MemberID uint64
 	Members  []MemberStatus
-	// Events is the number of events that can be watched from, EventBytes their size.
+	// Version is the version of the formats that the cluster uses, SupportedVersion the newest that this release knows,
+	// VersionBlockers what keeps the cluster from using that, a sentence each.
+	Version, SupportedVersion int
+	VersionBlockers           []string
+	// Events is the number of events that can be watched from, EventBytes the size of those that are held ready.
 	Events     int
 	EventBytes int64
 }
@@ -266,7 +272,8 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 		ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Keys: v.keys, Bytes: v.bytes,
 		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash, MemberID: MemberID(s.cfg.Name),
 	}
-	status.Events, status.EventBytes = s.events().Len()
+	_, status.EventBytes = s.events().Len()
+	status.Events = len(v.touched)
 	s.engine.status(&status)
 	if s.cfg.Name == "" {
 		mine := s.attributes()
@@ -275,6 +282,8 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 			Version: int(mine.version), ClientURLs: slices.Clone(mine.urls),
 		}}
 	}
+	status.Version, status.SupportedVersion = int(v.version), int(s.cfg.supported())
+	status.VersionBlockers = s.blockers(v, status.Members)
 	return status, nil
 }
 
@@ -334,6 +343,9 @@ func (s *Store) propose(ctx context.Context, op string, cmd command) (result, er
 	if err := ctx.Err(); err != nil {
 		return result{}, err
 	}
+	if err := s.usable(cmd.kind); err != nil {
+		return result{}, &Error{Op: op, Err: err}
+	}
 	p := s.engine.submit(cmd)
 	r, err := p.wait(ctx)
 	if err != nil {
@@ -354,9 +366,9 @@ func (s *Store) publish(st *state) {
 	changes, notes := st.drain()
 	s.current.Store(v)
 	log := s.events()
-	for _, c := range changes {
+	if len(changes) > 0 {
 		// Revisions rise by construction, and after Close there is nobody to tell.
-		_ = log.Append(c.revision, c.events)
+		_ = log.AppendAll(transactions(changes))
 	}
 	if v.compacted > before.compacted {
 		log.Compact(v.compacted - 1)
@@ -368,22 +380,15 @@ func (s *Store) publish(st *state) {
 // sent a snapshot. In the last case watchers go on, unless the snapshot lacks what they have not seen; otherwise they
 // end.
 func (s *Store) install(st *state) error {
-	changes := st.history()
-	if done, err := s.catchUp(st, changes); done || err != nil {
+	if done, err := s.catchUp(st); done || err != nil {
 		return err
 	}
-	log, err := watch.New(watch.Config[Event]{Start: max(0, st.compacted-1)})
+	log, err := s.newLog(st.revision)
 	if err != nil {
 		return err
 	}
-	for _, c := range changes {
-		if err := log.Append(c.revision, c.events); err != nil {
-			return err
-		}
-	}
-	if err := log.Advance(st.revision); err != nil {
-		return err
-	}
+	log.Compact(max(0, st.compacted-1))
+	st.log = log
 	st.drain()
 	before := s.current.Swap(st.snapshot())
 	if old := s.log.Swap(log); old != nil {
@@ -398,20 +403,18 @@ func (s *Store) install(st *state) error {
 }
 
 // catchUp installs a later state of the same store by adding to the watch log what is missing, if it is known.
-func (s *Store) catchUp(st *state, changes []change) (done bool, err error) {
+func (s *Store) catchUp(st *state) (done bool, err error) {
 	before := s.current.Load()
 	if before == nil || before.cluster == 0 || before.cluster != st.cluster || st.revision < before.revision || st.compacted > before.revision+1 && !s.cfg.bugs.keepsWatchers {
 		return false, nil
 	}
 	log := s.events()
 	st.drain()
+	st.log = log
 	s.current.Store(st.snapshot())
-	for _, c := range changes {
-		if c.revision > before.revision {
-			if err := log.Append(c.revision, c.events); err != nil {
-				return false, err
-			}
-		}
+	changes := st.history(before.revision+1, st.revision, 0)
+	if err := log.AppendAll(transactions(changes)); err != nil {
+		return false, err
 	}
 	if err := log.Advance(st.revision); err != nil {
 		return false, err

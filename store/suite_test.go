@@ -14,6 +14,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, writer(dir))
 		os.Exit(1)
 	}
+	runTraced()
 	goleak.VerifyTestMain(m)
 }
 

@@ -51,7 +51,8 @@ type WatchRequest struct {
 
 // WatchBatch is what Next returns.
 type WatchBatch struct {
-	// Events in order of their revisions; transactions are whole. Empty after Progress.
+	// Events in order of their revisions; transactions are whole. Empty after Progress. Watchers share the slice: it
+	// must not be changed.
 	Events []Event
 	// Revision is the revision up to which the watcher has now seen everything.
 	Revision int64
@@ -148,18 +149,22 @@ func (w *Watcher) Close() error { return w.cursor.Close() }
 
 func (w *Watcher) batch(events []watch.Event[Event], revision int64) WatchBatch {
 	batch := WatchBatch{Revision: revision}
-	if len(events) > 0 {
+	switch {
+	case len(events) == 0:
+	case !w.req.NoPut && !w.req.NoDelete:
+		batch.Events = w.store.deliver(events, w.req.PrevKV)
+	default:
 		batch.Events = make([]Event, 0, len(events))
-	}
-	for i := range events {
-		e := events[i].Value
-		if e.Type == EventPut && w.req.NoPut || e.Type == EventDelete && w.req.NoDelete {
-			continue
+		for i := range events {
+			e := events[i].Value
+			if e.Type == EventPut && w.req.NoPut || e.Type == EventDelete && w.req.NoDelete {
+				continue
+			}
+			if !w.req.PrevKV {
+				e.PrevKV = nil
+			}
+			batch.Events = append(batch.Events, e)
 		}
-		if !w.req.PrevKV {
-			e.PrevKV = nil
-		}
-		batch.Events = append(batch.Events, e)
 	}
 	if bugs := &w.store.cfg.bugs; bugs.aheadBookmark {
 		batch.Revision++

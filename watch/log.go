@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,7 +25,7 @@ const eventOverhead = 96
 // Config says what a Log keeps. The zero Config keeps everything until Compact is called.
 type Config[E any] struct {
 	// Start is the revision the log starts after: history up to it is unknown, so that opening at or before it is
-	// ErrCompacted. Zero means that the history is known from its beginning.
+	// ErrCompacted, or only Past knows it. Zero means that the history is known from its beginning.
 	Start int64
 	// MaxBytes bounds the sizes of the events kept. Zero means no bound.
 	MaxBytes int64
@@ -35,29 +36,51 @@ type Config[E any] struct {
 	// Index returns further terms under which an event is found by Selector.Terms. It is called without a lock held,
 	// once per event when it is appended and again by cursors that read history; it must be pure. Nil means none.
 	Index func(Event[E]) []string
+	// Past returns what the log has dropped to keep within its bounds, from somewhere else: the transactions of the
+	// revisions from from on, oldest first, and the revision up to which these are all. That is to or less; but at
+	// least from, so that the rest can be asked for. It reports false if that history is gone there too. It is
+	// called without a lock held. With it only Compact compacts: readers may go as far back. Nil means that what is
+	// dropped is gone.
+	Past func(from, to int64) (transactions []Transaction[E], through int64, ok bool)
+}
+
+// Transaction is what happened at a revision.
+type Transaction[E any] struct {
+	Revision int64
+	Events   []Event[E]
 }
 
 // transaction is what the log keeps of one revision.
 type transaction[E any] struct {
 	events []Event[E]
-	topics []*topic[E] // that have a posting of it
-	size   int64
-	at     time.Time
+	topics *[]*topic[E]  // that have a posting of it; nil means none
+	at     time.Duration // since the log was made
+}
+
+func (t *transaction[E]) size() (size int64) {
+	for i := range t.events {
+		size += int64(t.events[i].Size) + eventOverhead
+	}
+	return size
 }
 
 // Log is the event log. Make one with New.
 type Log[E any] struct {
-	cfg Config[E]
+	cfg   Config[E]
+	start time.Time
 
 	mu        sync.Mutex
-	history   ring[transaction[E]]
+	history   deque[transaction[E]]
 	index     index[E]
-	all       *topic[E] // of cursors that select everything; its postings stay empty, history serves
+	gone      *node[E] // what the link to a node that was dropped leads to
 	revision  int64
+	lost      int64 // newest revision that was dropped from history
 	compacted int64
 	bytes     int64
 	events    int
 	closed    error
+
+	over atomic.Bool // closed is set
 }
 
 // New returns an empty log.
@@ -72,80 +95,99 @@ func New[E any](cfg Config[E]) (*Log[E], error) {
 	case cfg.MaxAge < 0:
 		return nil, fmt.Errorf("%w: MaxAge is %v, must not be negative", ErrConfig, cfg.MaxAge)
 	}
-	return &Log[E]{
-		cfg:       cfg,
-		index:     newIndex[E](),
-		all:       &topic[E]{},
-		revision:  cfg.Start,
-		compacted: cfg.Start,
-	}, nil
+	l := &Log[E]{
+		cfg:      cfg,
+		start:    time.Now(),
+		index:    newIndex[E](),
+		gone:     &node[E]{},
+		revision: cfg.Start,
+	}
+	if cfg.Past == nil {
+		l.compacted = cfg.Start
+	} else {
+		l.lost = cfg.Start
+	}
+	return l, nil
 }
 
 // Append publishes the transaction of a revision, which must be above all before it, and takes over the slice.
 // Without events it is the same as Advance. It fails with ErrOrder, or with what Close was given.
 func (l *Log[E]) Append(revision int64, events []Event[E]) error {
-	var terms [][]string
-	if l.cfg.Index != nil {
-		terms = make([][]string, len(events))
-	}
-	txn := transaction[E]{events: events}
-	for i := range events {
-		events[i].Revision = revision
-		txn.size += int64(events[i].Size) + eventOverhead
-		if terms != nil {
-			terms[i] = l.cfg.Index(events[i])
-		}
-	}
-	var now time.Time
-	if l.cfg.MaxAge > 0 {
-		now = time.Now()
-		txn.at = now
-	}
+	return l.AppendAll([]Transaction[E]{{revision, events}})
+}
 
-	l.mu.Lock()
-	if err := l.check(revision); err != nil {
-		l.mu.Unlock()
-		return err
-	}
-	l.revision = revision
-	if len(events) == 0 {
-		l.mu.Unlock()
-		return nil
-	}
-	var wakes []chan struct{}
-	wake := func(t *topic[E]) {
-		if t.wake != nil {
-			wakes = append(wakes, t.wake)
-			t.wake = nil
-		}
-	}
-	if len(l.index.byID) > 0 {
-		for i := range events {
-			var of []string
-			if terms != nil {
-				of = terms[i]
+// AppendAll is Append of several transactions, one after the other, up to the first that fails. Readers are told once.
+func (l *Log[E]) AppendAll(transactions []Transaction[E]) error {
+	var terms [][]string // of all events
+	for _, txn := range transactions {
+		for i := range txn.Events {
+			txn.Events[i].Revision = txn.Revision
+			if l.cfg.Index != nil {
+				terms = append(terms, l.cfg.Index(txn.Events[i]))
 			}
-			l.index.find(events[i].Key, of, func(t *topic[E]) {
-				if t.post(revision, events, i) {
-					txn.topics = append(txn.topics, t)
-					wake(t)
-				}
-			})
 		}
 	}
-	l.history.push(revision, txn)
-	l.bytes += txn.size
-	l.events += len(events)
-	wake(l.all)
-	for l.over(now) {
+	var now time.Duration
+	if l.cfg.MaxAge > 0 {
+		now = time.Since(l.start)
+	}
+	var posted []*topic[E]
+	var err error
+	l.mu.Lock()
+	for _, txn := range transactions {
+		if err = l.check(txn.Revision); err != nil {
+			break
+		}
+		l.revision = txn.Revision
+		if len(txn.Events) == 0 {
+			continue
+		}
+		var of [][]string
+		if terms != nil {
+			of, terms = terms[:len(txn.Events)], terms[len(txn.Events):]
+		}
+		kept := transaction[E]{events: txn.Events, at: now}
+		if len(l.index.byID) > 0 {
+			var topics []*topic[E]
+			if topics, posted = l.post(txn, of, posted); len(topics) > 0 {
+				kept.topics = &topics
+			}
+		}
+		l.history.push(txn.Revision, kept)
+		l.bytes += kept.size()
+		l.events += len(txn.Events)
+	}
+	for _, t := range posted {
+		t.link(l.revision)
+	}
+	for l.tooMuch(now) {
 		l.dropOldest()
 	}
 	l.mu.Unlock()
-
-	for _, c := range wakes {
-		close(c)
+	for _, t := range posted {
+		t.waiting.begin(&t.newest)
 	}
-	return nil
+	return err
+}
+
+// post enters a transaction in the topics that it concerns, and returns those, and adds those that nothing was posted
+// in before to posted. The caller holds the lock.
+func (l *Log[E]) post(txn Transaction[E], terms [][]string, posted []*topic[E]) (topics, all []*topic[E]) {
+	for i := range txn.Events {
+		var of []string
+		if terms != nil {
+			of = terms[i]
+		}
+		l.index.find(txn.Events[i].Key, of, func(t *topic[E]) {
+			if len(t.making) == 0 {
+				posted = append(posted, t)
+			}
+			if t.post(txn.Events, i) {
+				topics = append(topics, t)
+			}
+		})
+	}
+	return topics, posted
 }
 
 // Advance says that everything up to revision has been appended, though the last of it concerned nobody here. A
@@ -198,22 +240,18 @@ func (l *Log[E]) Close(err error) {
 	if err == nil {
 		err = ErrClosed
 	}
-	var wakes []chan struct{}
+	var topics []*topic[E]
 	l.mu.Lock()
 	if l.closed == nil {
 		l.closed = err
+		l.over.Store(true)
 		for _, t := range l.index.byID {
-			wakes = append(wakes, t.wake)
-			t.wake = nil
+			topics = append(topics, t)
 		}
-		wakes = append(wakes, l.all.wake)
-		l.all.wake = nil
 	}
 	l.mu.Unlock()
-	for _, c := range wakes {
-		if c != nil {
-			close(c)
-		}
+	for _, t := range topics {
+		t.waiting.all()
 	}
 }
 
@@ -236,12 +274,10 @@ func (l *Log[E]) Open(from int64, sel Selector) (*Cursor[E], error) {
 	if from <= l.compacted {
 		return nil, &CompactedError{Requested: from, CompactRevision: l.compacted}
 	}
-	t := l.all
-	if !sel.everything() {
-		if t = l.index.byID[id]; t == nil {
-			t = &topic[E]{sel: sel, id: id, since: l.revision + 1}
-			l.index.add(t)
-		}
+	t := l.index.byID[id]
+	if t == nil {
+		t = newTopic[E](sel, id, l.revision+1)
+		l.index.add(t)
 	}
 	t.refs++
 	return &Cursor[E]{log: l, topic: t, next: from, signal: make(chan struct{}, 1)}, nil
@@ -257,24 +293,28 @@ func (l *Log[E]) check(revision int64) error {
 	return nil
 }
 
-// over reports whether the oldest transaction has to go.
-func (l *Log[E]) over(now time.Time) bool {
+// tooMuch reports whether the oldest transaction has to go.
+func (l *Log[E]) tooMuch(now time.Duration) bool {
 	if l.history.len() == 0 {
 		return false
 	}
 	return l.cfg.MaxBytes > 0 && l.bytes > l.cfg.MaxBytes ||
 		l.cfg.MaxEvents > 0 && l.events > l.cfg.MaxEvents ||
-		l.cfg.MaxAge > 0 && now.Sub(l.history.at(0).value.at) > l.cfg.MaxAge
+		l.cfg.MaxAge > 0 && now-l.history.at(0).value.at > l.cfg.MaxAge
 }
 
 func (l *Log[E]) dropOldest() {
 	oldest := l.history.at(0)
-	for _, t := range oldest.value.topics {
-		t.drop(oldest.revision)
+	if topics := oldest.value.topics; topics != nil {
+		for _, t := range *topics {
+			t.drop(oldest.revision, l.gone)
+		}
 	}
-	l.all.lost = oldest.revision
-	l.compacted = max(l.compacted, oldest.revision)
-	l.bytes -= oldest.value.size
+	l.lost = oldest.revision
+	if l.cfg.Past == nil {
+		l.compacted = max(l.compacted, oldest.revision)
+	}
+	l.bytes -= oldest.value.size()
 	l.events -= len(oldest.value.events)
 	l.history.pop()
 }

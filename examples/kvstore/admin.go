@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -187,11 +188,18 @@ func moveLeader(ctx context.Context, args []string, out io.Writer) error {
 	if len(rest) != 1 {
 		return usage("want kvstore move-leader NAME")
 	}
+	var id uint64
 	err = a.one(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		id, err := findMember(ctx, conn, rest[0])
-		if err != nil {
+		if id, err = findMember(ctx, conn, rest[0]); err != nil {
 			return err
 		}
+		a.endpoints, err = leaderURL(ctx, conn) // who leads must be asked
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = a.one(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
 		_, err = pb.NewMaintenanceClient(conn).MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: id})
 		return err
 	})
@@ -199,4 +207,22 @@ func moveLeader(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprintf(out, "%s leads\n", rest[0])
 	}
 	return err
+}
+
+// leaderURL returns where clients reach the member that leads.
+func leaderURL(ctx context.Context, conn *grpc.ClientConn) (string, error) {
+	st, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		return "", err
+	}
+	list, err := pb.NewClusterClient(conn).MemberList(ctx, &pb.MemberListRequest{})
+	if err != nil {
+		return "", err
+	}
+	for _, m := range list.Members {
+		if m.ID == st.Leader && len(m.ClientURLs) > 0 {
+			return m.ClientURLs[0], nil
+		}
+	}
+	return "", errors.New("nobody leads, or who does has not said yet where clients reach it")
 }

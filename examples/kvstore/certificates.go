@@ -80,16 +80,13 @@ func (f certFiles) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// serverCredentials are those of the client port.
-func (f certFiles) serverCredentials() (credentials.TransportCredentials, error) {
+// serverConfig is that of the client port.
+func (f certFiles) serverConfig() (*tls.Config, error) {
 	cfg, err := f.config()
-	if err != nil || cfg == nil {
-		return insecure.NewCredentials(), err
-	}
-	if f.ca != "" {
+	if cfg != nil && f.ca != "" {
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	}
-	return credentials.NewTLS(cfg), nil
+	return cfg, err
 }
 
 // clientCredentials are those of this program as a client.

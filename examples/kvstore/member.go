@@ -13,14 +13,11 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"google.golang.org/grpc"
 
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
+	"github.com/keelson-dev/keelson/store/wal"
 )
-
-// drainTime is how long requests that are under way may take when the member stops.
-const drainTime = 3 * time.Second
 
 // serve runs a member until ctx ends.
 func serve(ctx context.Context, args []string, out io.Writer) (err error) {
@@ -50,12 +47,15 @@ func serve(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	server, stop, err := o.server(s, url, log)
+	clientTLS, err := o.clientTLS.serverConfig()
 	if err != nil {
 		return err
 	}
+	api := etcdapi.New(s, etcdapi.Config{Name: o.name, ClientURLs: []string{url}, PeerScheme: o.peerScheme(), Logger: log})
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(clients) }()
+	go func() { ended <- api.Serve(serving, clients, clientTLS) }()
 	who := "one member"
 	if o.name != "" {
 		who = "member " + o.name
@@ -71,10 +71,16 @@ func serve(ctx context.Context, args []string, out io.Writer) (err error) {
 	case err = <-ended:
 	case <-ctx.Done():
 		fmt.Fprintln(out, "stopping")
-		stop()
-		<-ended
+		err = <-ended
 	}
 	return err
+}
+
+func (o *options) peerScheme() string {
+	if o.peerTLS.cert == "" {
+		return "http"
+	}
+	return "https"
 }
 
 // clientURL is what clients are told.
@@ -94,6 +100,15 @@ func open(ctx context.Context, o options, url string, log *zap.Logger, restore i
 	cfg := store.Config{
 		Dir: o.dataDir, Logger: log, QuotaBytes: o.quota, Retention: o.retention, SnapshotEntries: o.snapshotEntries,
 		Name: o.name, Peers: o.peers, Join: o.join, Restore: restore,
+	}
+	if o.logStore == "wal" {
+		cfg.OpenLog = wal.Open
+	}
+	if o.keys != "" {
+		cfg.Keys = store.KeyFile(o.keys)
+	}
+	if url != "" {
+		cfg.ClientURLs = []string{url}
 	}
 	var err error
 	if cfg.TLS, err = o.peerTLS.config(); err != nil {
@@ -132,23 +147,6 @@ func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("%s %s: %w", flag, addr, err)
 	}
 	return l, nil
-}
-
-// server makes the gRPC server, and a function that has it stop within drainTime.
-func (o *options) server(s *store.Store, url string, log *zap.Logger) (*grpc.Server, func(), error) {
-	credentials, err := o.clientTLS.serverCredentials()
-	if err != nil {
-		return nil, nil, err
-	}
-	server := grpc.NewServer(grpc.Creds(credentials), grpc.MaxRecvMsgSize(8<<20))
-	api := etcdapi.New(s, etcdapi.Config{Name: o.name, ClientURLs: []string{url}, Logger: log})
-	api.Register(server)
-	return server, func() {
-		_ = api.Close()
-		late := time.AfterFunc(drainTime, server.Stop)
-		defer late.Stop()
-		server.GracefulStop()
-	}, nil
 }
 
 // waitForLeader returns when the member serves all that was acknowledged before, and says from time to time what it

@@ -23,6 +23,7 @@ type options struct {
 	quota                   int64
 	retention               time.Duration
 	snapshotEntries         uint64
+	logStore, keys          string
 	verbose                 bool
 }
 
@@ -81,6 +82,8 @@ func checkAddr(addr string) error {
 func (o *options) memberFlags(f *flag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "this member's name in --peers; without it the store has one member and no peers")
 	f.StringVar(&o.dataDir, "data-dir", "", "directory of this member's files; without it a temporary one that is removed at the end")
+	f.StringVar(&o.logStore, "log-store", "bolt", "what keeps the log: bolt, or wal, which takes one disk sync for a write instead of two; a directory stays with the one it began with")
+	f.StringVar(&o.keys, "keys", "", "file of keys to encrypt log and snapshots with, a line of NAME BASE64 each, the one to use first; see package store's KeyFile")
 	f.Var(&o.peers, "peers", "all members as NAME=HOST:PORT,...: where they reach each other. Once the directory has data it says who is a member")
 }
 
@@ -118,6 +121,9 @@ func (o *options) check() error {
 	if err := checkAddr(o.listenClient); err != nil {
 		return usage("--listen-client %w", err)
 	}
+	if err := o.checkFiles(); err != nil {
+		return err
+	}
 	if o.name == "" {
 		if len(o.peers) > 0 || o.join || o.listenPeer != "" || o.peerTLS != (certFiles{}) {
 			return usage("--name is missing: which of the members in --peers is this one?")
@@ -139,6 +145,18 @@ func (o *options) check() error {
 			if _, err := os.Stat(file); file != "" && err != nil {
 				return usage("%w (kvstore certs NAME... makes certificates)", err)
 			}
+		}
+	}
+	return nil
+}
+
+func (o *options) checkFiles() error {
+	if o.logStore != "bolt" && o.logStore != "wal" {
+		return usage("--log-store %q: want bolt or wal", o.logStore)
+	}
+	if o.keys != "" {
+		if _, err := os.Stat(o.keys); err != nil {
+			return usage("--keys: %w", err)
 		}
 	}
 	return nil

@@ -119,6 +119,9 @@ func restore(ctx context.Context, o options, file string, out io.Writer) (err er
 	if o.dataDir == "" {
 		return usage("--data-dir is missing")
 	}
+	if err := o.checkFiles(); err != nil {
+		return err
+	}
 	if o.name != "" {
 		if err := o.checkMember(); err != nil {
 			return err

@@ -24,6 +24,7 @@ import (
 	"github.com/keelson-dev/keelson/internal/memnet"
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
+	"github.com/keelson-dev/keelson/store/etcdapi/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,22 +67,23 @@ func dial(l *memnet.Listener) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.Dial(ctx) }))
 }
 
-// start serves a store and returns a connection to it.
+// start serves a store, by the package's own transport, and returns a connection to it. TestQuickIsPlain compares that
+// with what grpc.NewServer gets.
 func start(t *testing.T, cfg store.Config, api etcdapi.Config) (*store.Store, *grpc.ClientConn) {
 	t.Helper()
 	s, err := store.Open(t.Context(), cfg)
 	require.NoError(t, err)
 	l := memnet.Listen("etcd")
-	server := grpc.NewServer()
 	a := etcdapi.New(s, api)
-	a.Register(server)
+	server, err := a.Transport(transport.Config{})
+	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	conn, err := dial(l)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, a.Close())
-		server.GracefulStop()
+		require.NoError(t, server.Shutdown(context.Background()))
 		require.NoError(t, <-served)
 		require.NoError(t, conn.Close())
 		require.NoError(t, l.Close())

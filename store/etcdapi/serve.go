@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/keelson-dev/keelson/store/etcdapi/transport"
 )
 
 const (
@@ -29,19 +31,14 @@ const (
 // closes the listener, and returns nil when ctx has ended and all calls with it: they get a few seconds. A Server
 // serves once.
 //
-// tlsConfig has the certificate and, for certificates of clients, ClientAuth and ClientCAs. Nil means no TLS. opts are
-// added to what Serve gives to the gRPC server: ServerOptions, bounds on messages, and the keep-alives that etcd
-// tolerates.
+// tlsConfig has the certificate and, for certificates of clients, ClientAuth and ClientCAs. Nil means no TLS. The calls go
+// through the package's own transport, see Transport, unless there are opts: then through google.golang.org/grpc's
+// server, which gets bounds on messages, the keep-alives that etcd tolerates, and opts.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config, opts ...grpc.ServerOption) error {
-	base := ServerOptions()
-	base = append(base,
-		grpc.MaxRecvMsgSize(s.maxMessage()), grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Hour, Timeout: 20 * time.Second}),
-		grpc.Creds(greeted{insecure.NewCredentials()}),
-	)
-	server := grpc.NewServer(append(base, opts...)...)
-	s.Register(server)
+	serve, stop, err := s.calls(opts)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	web := &http.Server{
 		Handler: s, ReadHeaderTimeout: greetTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeadBytes, Protocols: new(http.Protocols),
 	}
@@ -56,13 +53,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 		failed = d.accept()
 		cancel()
 	})
-	running.Go(func() { _ = server.Serve(d.grpc) }) // they end when they are stopped
+	running.Go(func() { _ = serve(d.grpc) }) // they end when they are stopped
 	running.Go(func() { _ = web.Serve(d.web) })
 	<-ctx.Done()
-	err := s.Close()
-	late := time.AfterFunc(drainTime, server.Stop)
-	server.GracefulStop()
-	late.Stop()
+	err = s.Close()
+	stop()
 	draining, done := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer done()
 	if web.Shutdown(draining) != nil {
@@ -71,6 +66,33 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	d.close()
 	running.Wait()
 	return errors.Join(err, failed)
+}
+
+// calls makes the server of the gRPC services: the package's own transport, or with options google.golang.org/grpc's.
+func (s *Server) calls(opts []grpc.ServerOption) (serve func(net.Listener) error, stop func(), err error) {
+	if len(opts) == 0 {
+		server, err := s.Transport(transport.Config{})
+		if err != nil {
+			return nil, nil, err
+		}
+		return server.Serve, func() {
+			ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+			defer cancel()
+			_ = server.Shutdown(ctx) // the only error is that there was not enough time
+		}, nil
+	}
+	server := grpc.NewServer(append([]grpc.ServerOption{
+		grpc.MaxRecvMsgSize(s.maxMessage()), grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Hour, Timeout: 20 * time.Second}),
+		grpc.Creds(greeted{insecure.NewCredentials()}),
+	}, opts...)...)
+	s.Register(server)
+	return server.Serve, func() {
+		late := time.AfterFunc(drainTime, server.Stop)
+		defer late.Stop()
+		server.GracefulStop()
+	}, nil
 }
 
 // greeted lets gRPC take connections whose TLS handshake is done, and others without TLS.

@@ -4,6 +4,7 @@ package proctest
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -66,8 +67,14 @@ func found(t *testing.T, names ...string) *cluster {
 	for _, name := range names {
 		peers = append(peers, store.Peer{Name: name, Addr: c.port()})
 	}
-	for _, p := range peers {
-		c.define(p.Name, peers)
+	keys := filepath.Join(c.dir, "keys")
+	require.NoError(t, os.WriteFile(keys, []byte("first "+base64.StdEncoding.EncodeToString(make([]byte, store.KeySize))+"\n"), 0o600))
+	for i, p := range peers { // members may keep their files in different ways
+		n := c.define(p.Name, peers)
+		n.cfg.WAL = i == 1
+		if i == 2 {
+			n.cfg.Keys = keys
+		}
 	}
 	for _, name := range names {
 		c.start(name)

@@ -18,22 +18,27 @@ func (c *cluster) lone() {
 	n.cfg.Name, n.cfg.Cert, n.cfg.Key, n.cfg.CA = "", "", "", ""
 }
 
-// TestKillLone kills a store without peers under load.
+// TestKillLone kills a store without peers under load, with each log store.
 func TestKillLone(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
-	c.lone()
-	c.start("lone")
-	l := drive(c, 6, "lone")
-	for range *cycles {
-		l.await(100)
-		l.hot.Add(1)
-		c.process("lone").kill(t)
-		c.start("lone")
+	for _, logs := range []string{"bolt", "wal"} {
+		t.Run(logs, func(t *testing.T) {
+			c := newCluster(t)
+			c.lone()
+			c.node("lone").cfg.WAL = logs == "wal"
+			c.start("lone")
+			l := drive(c, 6, "lone")
+			for range *cycles {
+				l.await(100)
+				l.hot.Add(1)
+				c.process("lone").kill(t)
+				c.start("lone")
+			}
+			l.await(100)
+			l.finish("lone")
+			require.NotEmpty(t, l.errors)
+		})
 	}
-	l.await(100)
-	l.finish("lone")
-	require.NotEmpty(t, l.errors)
 }
 
 // TestGrowLone makes a cluster of three of a store that had no name, with what it holds, and kills it while it becomes

@@ -23,6 +23,7 @@ import (
 
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
+	"github.com/keelson-dev/keelson/store/wal"
 )
 
 // memberConfig is what a member's process is told.
@@ -35,6 +36,8 @@ type memberConfig struct {
 	Client        string // for clients
 	Cert, Key, CA string // files, read for each connection; empty is no TLS
 	Snapshot      uint64
+	WAL           bool   // the log store of package wal
+	Keys          string // file of keys; empty for no encryption
 }
 
 // A request goes to a member's standard input, a line of JSON each; its reply comes from its standard output.
@@ -74,6 +77,12 @@ func runMember(text string) error {
 		if storeCfg.TLS, err = cfg.tls(); err != nil {
 			return err
 		}
+	}
+	if cfg.WAL {
+		storeCfg.OpenLog = wal.Open
+	}
+	if cfg.Keys != "" {
+		storeCfg.Keys = store.KeyFile(cfg.Keys)
 	}
 	if cfg.Source != "" {
 		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(cfg.Source)}, Timeout: 5 * time.Second}

@@ -111,14 +111,23 @@ func LoadOrNewCA(dir *os.Root, name string) (*CA, error) {
 // Save writes ca.crt and ca.key, the key readable by the owner alone. The key is written first: a directory with a
 // certificate in it is complete.
 func (ca *CA) Save(dir *os.Root) error {
-	key, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	key, err := ca.KeyPEM()
 	if err != nil {
-		return fmt.Errorf("pki: encode key: %w", err)
+		return err
 	}
-	if err := writeFile(dir, "ca.key", pemOf(blockKey, key), 0o600); err != nil {
+	if err := writeFile(dir, "ca.key", key, 0o600); err != nil {
 		return err
 	}
 	return writeFile(dir, "ca.crt", ca.certPEM, 0o644)
+}
+
+// KeyPEM is the authority's key. Whoever has it is the authority.
+func (ca *CA) KeyPEM() ([]byte, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("pki: encode key: %w", err)
+	}
+	return pemOf(blockKey, key), nil
 }
 
 // CertPEM is the authority's certificate, which whoever trusts it needs.

@@ -1,0 +1,141 @@
+package etcdapi
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keelson-dev/keelson/store"
+)
+
+// source makes values of bytes.
+type source struct{ left []byte }
+
+func (s *source) byte() byte {
+	if len(s.left) == 0 {
+		return 0
+	}
+	b := s.left[0]
+	s.left = s.left[1:]
+	return b
+}
+
+func (s *source) number() int64 {
+	var n int64
+	for range s.byte() % 9 {
+		n = n<<8 | int64(s.byte())
+	}
+	return n
+}
+
+func (s *source) bytes() []byte {
+	n := min(int(s.byte())*int(s.byte()), len(s.left))
+	b := s.left[:n]
+	s.left = s.left[n:]
+	return b
+}
+
+func (s *source) kv() store.KV {
+	return store.KV{
+		Key: s.bytes(), Value: s.bytes(), CreateRevision: s.number(), ModRevision: s.number(), Version: s.number(), Lease: s.number(),
+	}
+}
+
+func (s *source) kvs() []store.KV {
+	var all []store.KV
+	for range s.byte() % 5 {
+		all = append(all, s.kv())
+	}
+	return all
+}
+
+func (s *source) prev() *store.KV {
+	if s.byte()%2 == 0 {
+		return nil
+	}
+	kv := s.kv()
+	return &kv
+}
+
+func (s *source) txn(depth int) *store.TxnResult {
+	res := &store.TxnResult{Succeeded: s.byte()%2 == 0, Revision: s.number()}
+	for range s.byte() % 4 {
+		var r store.OpResult
+		switch kind := s.byte() % 4; {
+		case kind == 0:
+			r.Range = &store.RangeResult{KVs: s.kvs(), More: s.byte()%2 == 0, Count: s.number(), Revision: s.number()}
+		case kind == 1:
+			r.Put = &store.PutResult{PrevKV: s.prev(), Revision: s.number()}
+		case kind == 2 || depth > 3:
+			r.Delete = &store.DeleteResult{Deleted: s.number(), PrevKVs: s.kvs(), Revision: s.number()}
+		default:
+			r.Txn = s.txn(depth + 1)
+		}
+		res.Responses = append(res.Responses, r)
+	}
+	return res
+}
+
+// FuzzEncode compares what this package writes with what the generated code does.
+func FuzzEncode(f *testing.F) {
+	s, err := store.Open(f.Context(), store.Config{})
+	require.NoError(f, err)
+	defer s.Close()
+	api := New(s, Config{})
+	f.Add([]byte{})
+	f.Add([]byte("\x01\x03\x00\x02\x01\x01k\x01\x01v\x01\x05\x02\x01\x01\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		from := &source{b}
+		res := from.txn(0)
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(api.txnResponse(res))
+		require.NoError(t, err)
+		require.Equal(t, want, appendTxn([]byte{}, api.at(res.Revision), res))
+		one := &store.RangeResult{KVs: from.kvs(), More: from.byte()%2 == 0, Count: from.number(), Revision: from.number()}
+		want, err = proto.Marshal(api.rangeResponse(one))
+		require.NoError(t, err)
+		require.Equal(t, want, appendRange(nil, api.at(one.Revision), one))
+		put := &store.PutResult{PrevKV: from.prev(), Revision: from.number()}
+		want, err = proto.Marshal(api.putResponse(put))
+		require.NoError(t, err)
+		require.Equal(t, want, appendPut(nil, api.at(put.Revision), put))
+	})
+}
+
+// FuzzDecode has this package's reading agree with the generated code's where it reads at all.
+func FuzzDecode(f *testing.F) {
+	for _, m := range []proto.Message{
+		&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), Limit: 3, Revision: 1 << 40, SortOrder: 2, SortTarget: 4, Serializable: true,
+			KeysOnly: true, CountOnly: true, MinModRevision: -1, MaxModRevision: 6, MinCreateRevision: 7, MaxCreateRevision: 8},
+		&pb.PutRequest{Key: []byte("a"), Value: []byte("b"), Lease: -1, PrevKv: true, IgnoreValue: true, IgnoreLease: true},
+	} {
+		b, err := proto.Marshal(m)
+		require.NoError(f, err)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var ours, theirs pb.RangeRequest
+		if decodeRange(b, &ours) {
+			require.NoError(t, proto.Unmarshal(b, &theirs))
+			require.True(t, proto.Equal(&ours, &theirs), "%v\n%v", &ours, &theirs)
+		}
+		var put, generated pb.PutRequest
+		if decodePut(b, &put) {
+			require.NoError(t, proto.Unmarshal(b, &generated))
+			require.True(t, proto.Equal(&put, &generated), "%v\n%v", &put, &generated)
+		}
+	})
+}
+
+// TestDecodes has the usual requests read without the generated code: it would be right, but slow, otherwise.
+func TestDecodes(t *testing.T) {
+	b, err := proto.Marshal(&pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b"), Limit: 3, Serializable: true, MaxCreateRevision: 9})
+	require.NoError(t, err)
+	require.True(t, decodeRange(b, new(pb.RangeRequest)))
+	require.False(t, decodeRange(append(b, 0x78, 1), new(pb.RangeRequest)), "a field that it does not know")
+	b, err = proto.Marshal(&pb.PutRequest{Key: []byte("a"), Value: make([]byte, 300), Lease: 1 << 50, IgnoreLease: true})
+	require.NoError(t, err)
+	require.True(t, decodePut(b, new(pb.PutRequest)))
+	require.False(t, decodePut(b[:len(b)-1], new(pb.PutRequest)), "cut off")
+}

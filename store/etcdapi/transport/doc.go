@@ -1,0 +1,28 @@
+// Package transport is a gRPC server over HTTP/2 that is made for many small calls on few connections: it takes a
+// fraction of the processor time of google.golang.org/grpc's server, which spends most of a small call on handing it
+// from goroutine to goroutine and on making its surroundings. It serves the same service descriptions and the same
+// clients.
+//
+// A Server is a grpc.ServiceRegistrar: generated Register functions work with it. In addition a unary method can have
+// a Quick form, which gets the request's bytes and appends the answer's, and may answer on the spot.
+//
+// # How it works
+//
+// One goroutine per connection reads. A call that its Quick form answers at once never leaves it; what it answers is
+// written when all that had arrived is handled, in one write. All other calls run on goroutines that are kept for the
+// next call. Who has an answer appends it to the connection's buffer, and writes the buffer unless somebody is writing
+// already, who then will take it along. The headers of requests are recognised by their bytes when they only refer to
+// the compression table, and those of answers are two entries of it.
+//
+// # What it does not do
+//
+// No interceptors, no compression of messages (a client that compresses is told Unimplemented), no push, no HTTP/1, no
+// maximum age of connections. Stats handlers and channelz don't know it.
+//
+// # Bounds
+//
+// A client can have Config.MaxStreams calls running on a connection; those that it resets count until their handlers
+// have returned. A message may have Config.MaxMessageBytes, headers 64 KiB. A stream whose client does not read blocks
+// its handler in SendMsg; a connection whose client does not read is not read from either. The peer's flow control
+// windows are obeyed, and what it sends is bounded by this side's.
+package transport
