@@ -4,7 +4,7 @@
 //	s, err := store.Open(ctx, store.Config{Dir: dir, OpenLog: wal.Open})
 //
 // Reads come from the files, through an index in memory of about 24 bytes an entry. Freed files are used again. A
-// directory that was begun with another log store is refused by store.Open.
+// directory that was begun with another log store is refused by store.Open; store.MigrateLog moves it over.
 //
 // # Files
 //
