@@ -68,18 +68,20 @@ func command(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
-	if err := r.all(ctx); err != nil {
-		return err
-	}
+	r.ended = r.all(ctx) // what was measured until then is worth telling
 	fmt.Print(r.report.String())
 	if *write == "" {
-		return nil
+		return r.ended
 	}
-	return os.WriteFile(*write, []byte(r.document(args)), 0o644)
+	return errors.Join(r.ended, os.WriteFile(*write, []byte(r.document(args)), 0o644))
 }
 
 // document is docs/benchmarks.md.
 func (r *run) document(args []string) string {
+	early := ""
+	if r.ended != nil {
+		early = "The run ended early: " + r.ended.Error() + "\n\n"
+	}
 	return fmt.Sprintf(`# Keelson's store beside etcd
 
 Written by `+"`go -C bench run . %s`"+` on %s, which took %s; its doc.go says how each figure is measured.
@@ -95,8 +97,8 @@ Written by `+"`go -C bench run . %s`"+` on %s, which took %s; its doc.go says ho
 - targets over gRPC: cpu at most 0.33 of etcd's, at least 0.70 of the floor and 1.00 of etcd's rate, p99 at most 0.50 of
   etcd's. The last column names those that a row misses.
 
-%s`, strings.Join(args, " "), r.began.Format("2006-01-02"), time.Since(r.began).Round(time.Second), processor(), runtime.NumCPU(),
-		runtime.GOOS, runtime.GOARCH, runtime.Version(), versions(), valueSize, r.keys, listed, r.plan.rounds, r.report.String())
+%s%s`, strings.Join(args, " "), r.began.Format("2006-01-02"), time.Since(r.began).Round(time.Second), processor(), runtime.NumCPU(),
+		runtime.GOOS, runtime.GOARCH, runtime.Version(), versions(), valueSize, r.keys, listed, r.plan.rounds, early, r.report.String())
 }
 
 // processor returns the model that Linux tells.

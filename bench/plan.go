@@ -28,7 +28,7 @@ type load struct{ clients, connections int }
 
 func fullPlan() plan {
 	return plan{
-		keys: 100_000, manyKeys: 1_000_000, rounds: 5, round: 300 * time.Millisecond, members: []int{1, 3},
+		keys: 100_000, manyKeys: 1_000_000, rounds: 5, round: 200 * time.Millisecond, members: []int{1, 3},
 		loads: map[int][]load{
 			1: {{1, 1}, {100, 1}, {100, 100}, {1000, 1}, {1000, 100}},
 			3: {{1, 1}, {100, 100}, {1000, 100}},
