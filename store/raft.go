@@ -164,13 +164,9 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 	conf.SnapshotInterval = snapshotInterval
 	conf.TrailingLogs = trailing
 	conf.NoLegacyTelemetry = true
-	cached, err := raft.NewLogCache(512, d.logs)
-	if err != nil {
-		return err
-	}
 	var r *raft.Raft
 	err = guard(func() (err error) {
-		r, err = raft.NewRaft(conf, d.machine, cached, d.logs, snapshots, transport)
+		r, err = raft.NewRaft(conf, d.machine, d.logs, d.logs, snapshots, transport)
 		return err
 	})
 	trouble := snapshots.started()
