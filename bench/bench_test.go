@@ -27,7 +27,7 @@ func TestTinyRun(t *testing.T) {
 	for _, members := range r.members {
 		for _, l := range r.loads[members] {
 			for _, name := range r.operations {
-				if fits(name, l) {
+				if r.fits(name, l) {
 					gRPC++
 				}
 			}

@@ -36,11 +36,12 @@ func command(ctx context.Context, args []string) (err error) {
 	quick := flags.Bool("quick", false, "measure less, within about a minute")
 	tiny := flags.Bool("tiny", false, "measure so little that the figures say nothing, within seconds")
 	only := flags.String("only", "", "measure only these, with commas between: put, get, serializable get, range, page, txn, watch, in-process, footprint")
+	busy := flags.Bool("busy", false, "for a machine that others use too: three rounds, and not the rows that then take a minute each")
 	members := flags.String("members", "", "measure only with so many members: 1 or 3")
 	clients := flags.String("clients", "", "measure only loads whose clients/connections begin so")
 	rounds := flags.Int("rounds", 0, "rounds of each row; 0 means 5")
 	dir := flags.String("dir", "", "keep the servers' files below this directory while they run; empty means the system's temporary one")
-	write := flags.String("write", "", "write the tables to this file too")
+	write := flags.String("write", "", "write the tables to this file too; its part from \"## What it says\" on is kept")
 	profile := flags.String("profile", "", "write processor profiles of the servers into this directory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -51,6 +52,8 @@ func command(ctx context.Context, args []string) (err error) {
 		p = tinyPlan()
 	case *quick:
 		p = quickPlan()
+	case *busy:
+		p = busyPlan()
 	}
 	if *rounds > 0 {
 		p.rounds = *rounds
@@ -73,7 +76,20 @@ func command(ctx context.Context, args []string) (err error) {
 	if *write == "" {
 		return r.ended
 	}
-	return errors.Join(r.ended, os.WriteFile(*write, []byte(r.document(args)), 0o644))
+	return errors.Join(r.ended, os.WriteFile(*write, []byte(r.document(args)+comment(*write)), 0o644))
+}
+
+// comment returns what people have written at the end of a file that is to be written again.
+func comment(file string) string {
+	const begin = "\n## What it says\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	if at := strings.Index(string(text), begin); at >= 0 {
+		return string(text[at:])
+	}
+	return ""
 }
 
 // document is docs/benchmarks.md.

@@ -83,7 +83,7 @@ func (r *run) cluster(ctx context.Context, members int) (err error) {
 			return err
 		}
 		for _, name := range r.operations {
-			if !fits(name, l) {
+			if !r.fits(name, l) {
 				continue
 			}
 			row := row{members: members, operation: name, load: l}
@@ -103,6 +103,9 @@ func (r *run) cluster(ctx context.Context, members int) (err error) {
 		}
 	}
 	for _, l := range r.audiences {
+		if members > 1 && !r.fits("watch", l) {
+			continue
+		}
 		if err := r.watch(ctx, members, l, clusters); err != nil {
 			return err
 		}
@@ -112,12 +115,14 @@ func (r *run) cluster(ctx context.Context, members int) (err error) {
 
 // fits leaves out rows that take long and say nothing that others have not said: a thousand clients wait seconds for
 // their ranges, whatever they share.
-func fits(operation string, l load) bool {
+func (p *plan) fits(operation string, l load) bool {
 	switch operation {
 	case "page":
-		return l.connections == 1 && l.clients <= 100
+		return l.clients == 1 || l.clients == 100 && l.connections == 1 && !p.busy
 	case "range":
-		return l.connections > 1 || l.clients <= 100
+		return l.clients == 1 || !p.busy && (l.connections > 1 || l.clients <= 100)
+	case "watch":
+		return l.clients <= 1000 || !p.busy
 	}
 	return true
 }
