@@ -276,7 +276,7 @@ func (r *run) jobs() []Job {
 		many, puts = 10, 10
 	}
 	for _, w := range []Job{{Watchers: 0}, {Watchers: 1}, {Watchers: many}, {Watchers: 1, Idle: 10 * many}} {
-		w.Operation, w.Callers, w.Puts = "watch", 1, 10*puts
+		w.Operation, w.Callers, w.Puts = "watch", 100, 10*puts // so many that one sync serves many puts
 		jobs = append(jobs, w)
 	}
 	return jobs
