@@ -26,31 +26,6 @@ func TestLeader(t *testing.T) { storetest.Run(t, storetest.Leader) }
 
 func TestFollower(t *testing.T) { storetest.Run(t, storetest.Follower) }
 
-// join opens a member that others have added or will add.
-func (sim *simulation) join(ctx context.Context, name string) error {
-	if sim.disks[name] == nil {
-		sim.disks[name] = &store.MemoryDisk{}
-	}
-	peers := []store.Peer{{Name: name, Addr: name}}
-	sim.mu.Lock()
-	for n, s := range sim.members {
-		if s != nil {
-			peers = append(peers, store.Peer{Name: n, Addr: n})
-		}
-	}
-	sim.mu.Unlock()
-	s, err := store.Open(ctx, store.Config{
-		Name: name, Peers: peers, Join: true,
-		Listener: sim.net.listen(name), Dial: sim.net.dial(name), MemoryDisk: sim.disks[name],
-	})
-	if err == nil {
-		sim.mu.Lock()
-		sim.members[name] = s
-		sim.mu.Unlock()
-	}
-	return err
-}
-
 func voters(t *testing.T, s *store.Store) (names []string) {
 	t.Helper()
 	status, err := s.Status(t.Context())
@@ -72,7 +47,7 @@ func TestMembership(t *testing.T) {
 			require.NoError(t, sim.open(ctx, name))
 		}
 		defer func() {
-			for name := range sim.disks {
+			for _, name := range sim.all() {
 				require.NoError(t, sim.close(name))
 			}
 		}()
@@ -321,7 +296,7 @@ func TestTLS(t *testing.T) {
 				cfg.ServerName, cfg.NextProtos = "a", []string{"keelson-store"}
 				conn = tls.Client(raw, cfg)
 			}
-			if _, err := conn.Write(append(append([]byte{'K', 1, byte(len(name))}, name...), 1, 'a', 0, 0, 0, 0, 0, 0, 0, 0)); err != nil {
+			if _, err := conn.Write(append(append([]byte{'K', 1, byte(len(name))}, name...), append([]byte{1, 'a'}, make([]byte, 16)...)...)); err != nil {
 				return err
 			}
 			answer := make([]byte, 1)

@@ -81,10 +81,13 @@ type peers struct {
 	handle  handler
 
 	open    atomic.Bool   // the member can answer
+	founded atomic.Uint64 // see foundersSum
 	raft    chan net.Conn // accepted for Raft
 	closed  chan struct{}
 	loops   *sync.WaitGroup
 	greeted chan struct{} // slots for handshakes
+
+	guests guests // whom other members vouch for
 
 	mu     sync.Mutex
 	ended  bool
@@ -198,7 +201,7 @@ func (p *peers) serve(raw net.Conn) {
 }
 
 func (p *peers) knows(name string) bool {
-	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name })
+	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name }) || p.guests.has(name)
 }
 
 // dial connects to a member. One that is not where the cluster believes is looked for where the Config has it: so
