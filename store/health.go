@@ -33,8 +33,8 @@ func (s *Store) Health(ctx context.Context) Health {
 	if h.Uncommitted != nil && status.LeaderName == "" && !status.Leader {
 		h.Uncommitted = fmt.Errorf("%w: no member leads: %w", ErrNotLeader, h.Uncommitted)
 	}
-	if quota := s.cfg.QuotaBytes; quota > 0 && status.Bytes > quota {
-		h.Alarms = append(h.Alarms, fmt.Sprintf("%v: the store holds %d bytes, and %d are allowed", ErrQuota, status.Bytes, quota))
+	for _, a := range s.allAlarms() {
+		h.Alarms = append(h.Alarms, fmt.Sprintf("member %q: %v", a.Member, a.Kind))
 	}
 	for _, m := range status.Members {
 		switch {
