@@ -125,6 +125,13 @@ func (d *SimDisk) Break() {
 	d.mu.Unlock()
 }
 
+// Broken reports whether syncs fail.
+func (d *SimDisk) Broken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
+}
+
 // Counts returns how many writes crashes have undone, and how many syncs met a fault.
 func (d *SimDisk) Counts() (lost, caught int) {
 	d.mu.Lock()

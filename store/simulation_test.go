@@ -244,6 +244,9 @@ func (sim *simulation) leader(ctx context.Context) (name string) {
 		if err != nil {
 			continue
 		}
+		if disk := sim.disk(n); sim.member(n) != s || disk == nil || disk.Broken() {
+			continue // its power has gone, or its disk has failed: it can do nothing any more, whatever it says
+		}
 		if first.Term < before {
 			sim.problem("the term of member %s fell from %d to %d", n, before, first.Term)
 		}
