@@ -83,13 +83,15 @@ func copyInmem(to, from *raft.InmemStore) {
 			_ = to.StoreLog(entry)
 		}
 	}
-	for _, key := range []string{"CurrentTerm", "LastVoteTerm"} {
+	for _, key := range []string{"CurrentTerm", "LastVoteTerm", string(foundersKey)} {
 		if n, err := from.GetUint64([]byte(key)); err == nil {
 			_ = to.SetUint64([]byte(key), n)
 		}
 	}
-	if p, err := from.Get([]byte("LastVoteCand")); err == nil {
-		_ = to.Set([]byte("LastVoteCand"), p)
+	for _, key := range []string{"LastVoteCand", string(nameKey)} {
+		if p, err := from.Get([]byte(key)); err == nil {
+			_ = to.Set([]byte(key), p)
+		}
 	}
 }
 
