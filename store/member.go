@@ -98,7 +98,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
-	m.logs = &noticingDisk{disk: m.logs, notices: &m.notices}
+	m.logs = &noticingDisk{disk: &recentLog{disk: m.logs}, notices: &m.notices}
 	m.failing = func() { m.progress.fire(); m.turn.fire() } // nobody waits for what will not come
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
@@ -121,6 +121,12 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		close(m.done)
 		return nil, err
 	}
+	founded, err := m.founded()
+	if err != nil {
+		close(m.done)
+		return nil, err
+	}
+	m.peers.founded.Store(founded)
 	m.peers.open.Store(true)
 	changes := make(chan raft.Observation, 16)
 	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {

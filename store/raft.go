@@ -164,13 +164,9 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 	conf.SnapshotInterval = snapshotInterval
 	conf.TrailingLogs = trailing
 	conf.NoLegacyTelemetry = true
-	cached, err := raft.NewLogCache(512, d.logs)
-	if err != nil {
-		return err
-	}
 	var r *raft.Raft
 	err = guard(func() (err error) {
-		r, err = raft.NewRaft(conf, d.machine, cached, d.logs, snapshots, transport)
+		r, err = raft.NewRaft(conf, d.machine, d.logs, d.logs, snapshots, transport)
 		return err
 	})
 	trouble := snapshots.started()
@@ -198,6 +194,11 @@ func (d *durable) bootstrap(snapshot uint64, founders []raft.Server) error {
 	last, err := d.logs.LastIndex()
 	if err != nil || last > 0 || snapshot > 0 || len(founders) == 0 {
 		return err
+	}
+	if founders[0].ID != loneID {
+		if err := d.logs.SetUint64(foundersKey, foundersSum(founders)); err != nil {
+			return err
+		}
 	}
 	configuration := raft.Configuration{Servers: founders}
 	return d.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)})

@@ -323,7 +323,11 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		value = append(bytes.Clone(value), '!')
 	}
 	revision := st.revision + 1
-	it := st.items.get(text(key))
+	place := st.items.place(text(key))
+	var it *item
+	if place != nil {
+		it = *place
+	}
 	var prev *version
 	next := &version{sub: st.sub}
 	next.Value = bytes.Clone(value)
@@ -349,17 +353,17 @@ func (st *state) put(key, value []byte, lease int64) *version {
 		}
 		st.attach(lease, name)
 	}
-	st.record(it, next, Event{Type: EventPut, KV: &next.KV}, prev)
+	st.record(place, next, Event{Type: EventPut, KV: &next.KV}, prev)
 	return prev
 }
 
 // remove appends a tombstone; the caller has begun a revision. It returns nil if the key does not exist.
 func (st *state) remove(key string) *version {
-	it := st.items.get(key)
-	if it == nil {
+	place := st.items.place(key)
+	if place == nil {
 		return nil
 	}
-	prev := it.newest
+	prev := (*place).newest
 	if prev.tombstone() {
 		return nil
 	}
@@ -367,16 +371,17 @@ func (st *state) remove(key string) *version {
 	next.Key, next.ModRevision = prev.Key, st.revision+1
 	st.keys--
 	st.detach(prev.Lease, key)
-	st.record(it, next, Event{Type: EventDelete, KV: &next.KV}, prev)
+	st.record(place, next, Event{Type: EventDelete, KV: &next.KV}, prev)
 	return prev
 }
 
-func (st *state) record(it *item, next *version, event Event, prev *version) {
-	newest := &item{newest: next}
-	if it != nil {
-		newest.older = append(it.older, it.newest)
+// record enters a version in the place of its key's item; nil means that there is none.
+func (st *state) record(place **item, next *version, event Event, prev *version) {
+	if place == nil {
+		st.items.set(&item{newest: next})
+	} else {
+		*place = &item{newest: next, older: append((*place).older, (*place).newest)}
 	}
-	st.items.set(newest)
 	st.dirty.items = true
 	st.touched = append(st.touched, next)
 	size := versionSize(next)

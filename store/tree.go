@@ -192,6 +192,25 @@ func (t *tree) get(key string) *item {
 	return nil
 }
 
+// place returns where the item of a key is, to be replaced by another one of the same key before the tree is copied;
+// nil if there is none.
+func (t *tree) place(key string) **item {
+	if t.root == nil {
+		return nil
+	}
+	t.root = t.own(t.root)
+	nd := t.root
+	for nd.inner != nil {
+		kid := &nd.inner.kids[nd.child(key)]
+		*kid = t.own(*kid)
+		nd = *kid
+	}
+	if i := nd.find(key); i < nd.n && nd.items[i].key() == key {
+		return &nd.items[i]
+	}
+	return nil
+}
+
 // set puts an item in, in the place of one with the same key.
 func (t *tree) set(it *item) {
 	if t.root == nil {

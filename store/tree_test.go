@@ -83,7 +83,14 @@ func runTree(t *testing.T, ops []byte, keys []string) {
 			m = m.remove(key)
 		default:
 			it := &item{newest: &version{KV: KV{Key: []byte(key)}}}
-			tr.set(it)
+			place := tr.place(key)
+			_, found := m.find(key)
+			require.Equal(t, found, place != nil, "%q", key)
+			if found && op%2 == 0 {
+				*place = it
+			} else {
+				tr.set(it)
+			}
 			m = m.set(it)
 		}
 	}
