@@ -15,12 +15,14 @@ func sampleCommands() []command {
 	return []command{
 		{kind: commandGrant, lease: 1 << 60, ttl: time.Hour},
 		{kind: commandRenew, lease: 7},
+		{kind: commandGrant, lease: 7, ttl: 8, bound: 1 << 40},
+		{kind: commandTxn, txn: &Txn{}, bound: 1, session: 1, seq: 2, ack: 1},
 		{kind: commandRevoke, lease: 7},
 		{kind: commandExpire, lease: 7, renewals: 3, term: 9},
 		{kind: commandCompact, revision: 12345},
 		{kind: commandOpen, cluster: 1 << 63},
 		{kind: commandRevoke, lease: 7, session: 1 << 63, seq: 300, ack: 299},
-		{kind: commandDescribe, about: &attributes{name: "a", version: 3, urls: []string{"http://a", "http://b"}}},
+		{kind: commandDescribe, about: &attributes{name: "a", version: 3, urls: []string{"http://a", "http://b"}, alarms: AlarmDisk}},
 		{kind: commandForget, name: "b"},
 		{kind: commandRaise, version: 300},
 		{kind: commandTxn, txn: &Txn{}},
@@ -105,7 +107,7 @@ func FuzzApply(f *testing.F) {
 			st := newState()
 			for _, p := range [][]byte{first, second, first} {
 				c, err := decodeCommand(p)
-				if err != nil || c.txn != nil && c.txn.validate(1000) != nil {
+				if err != nil || c.txn != nil && c.txn.validate(1000) != nil || c.kind == commandRaise && c.version > formatVersion {
 					return
 				}
 				st.apply(&c, 1)

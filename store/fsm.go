@@ -19,6 +19,7 @@ type machine struct {
 	onFail    func(error)
 	failed    atomic.Pointer[error]
 	index     atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
+	halted    func() error  // not nil when the member has stopped or is closing; may not be set
 	restoring error         // of the newest Restore
 	// applied, if set, is called when what commands did is visible, with the outcomes of those of session.
 	applied func([]outcome)
@@ -66,6 +67,7 @@ func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{e
 
 // ApplyBatch implements raft.BatchingFSM. The answer to an entry is the []result of its commands, or an error.
 func (m *machine) ApplyBatch(entries []*raft.Log) []any {
+	dawdle(m.store.cfg.bugs.noCommitWait)
 	answers := make([]any, len(entries))
 	var outcomes []outcome
 	for i, entry := range entries {
@@ -138,7 +140,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.failure, m.distort()}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.halt, m.distort()}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.
@@ -151,6 +153,10 @@ func (m *machine) Restore(in io.ReadCloser) (err error) {
 	if err != nil {
 		m.unloaded = err
 		return err
+	}
+	if m.state.cluster != 0 && st.cluster == m.state.cluster && st.applied < m.state.applied {
+		// Raft (v1.8.0) installs what a leader sends it, also when it is older. What was observed is not taken back.
+		return fmt.Errorf("a snapshot after %d commands was sent, and this member has run %d", st.applied, m.state.applied)
 	}
 	st.bugs = m.store.cfg.bugs
 	if err := m.store.install(st); err != nil {
@@ -185,12 +191,33 @@ func (s *machineSnapshot) Persist(sink raft.SnapshotSink) error {
 		s.distort(s)
 	}
 	if err == nil {
-		err = s.view.encodeWith(sink, s.sessions)
+		err = s.view.encodeWith(haltingWriter{sink, s.failure}, s.sessions)
 	}
 	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()
+}
+
+// haltingWriter ends a snapshot that is being written when nobody needs it any more.
+type haltingWriter struct {
+	io.Writer
+	failure func() error
+}
+
+func (w haltingWriter) Write(p []byte) (int, error) {
+	if err := w.failure(); err != nil {
+		return 0, err
+	}
+	return w.Writer.Write(p)
+}
+
+// halt returns why the machine need not go on.
+func (m *machine) halt() error {
+	if err := m.failure(); err != nil || m.halted == nil {
+		return err
+	}
+	return m.halted()
 }
 
 // Release implements raft.FSMSnapshot.
