@@ -70,6 +70,9 @@ func WithoutPromotion(cfg Config) Config {
 	return cfg
 }
 
+// LeadsAlone reports whether the member serves reads without asking others.
+func (s *Store) LeadsAlone() bool { return s.engine.(*member).leadsAlone() }
+
 // Compacting has Raft replace its log by a snapshot, and keep nothing for others that are behind.
 func (s *Store) Compacting() error {
 	m := s.engine.(*member)
