@@ -321,7 +321,7 @@ func TestTLS(t *testing.T) {
 				cfg.ServerName, cfg.NextProtos = "a", []string{"keelson-store"}
 				conn = tls.Client(raw, cfg)
 			}
-			if _, err := conn.Write(append(append([]byte{'K', 1, byte(len(name))}, name...), 1, 'a', 0, 0, 0, 0, 0, 0, 0, 0)); err != nil {
+			if _, err := conn.Write(append(append([]byte{'K', 1, byte(len(name))}, name...), append([]byte{1, 'a'}, make([]byte, 16)...)...)); err != nil {
 				return err
 			}
 			answer := make([]byte, 1)

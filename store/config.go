@@ -50,7 +50,9 @@ type Config struct {
 	Name string
 	// Peers are the members that a new cluster begins with, this one among them, and the same for each of them. A
 	// single one leads at once and others can join it. With Join they are this one and all that are
-	// members now: who is not among them can't reach it. They are not used when Dir holds data.
+	// members now: who is not among them can't reach it. Once Dir
+	// holds data, it says who is a member, and Peers only where this one is now, and where others may be if they
+	// are not where they were.
 	Peers []Peer
 	// Join makes a member with an empty Dir wait until the cluster has added it, with Store.AddMember.
 	Join bool

@@ -51,6 +51,11 @@
 // applied if it was under way. A watch may be opened again at another member, after the last revision seen. Close
 // hands leadership over.
 //
+// A store that has run without a name becomes the first member of a cluster when it is opened with a Name, and Peers that
+// has only this; its files are the cluster's from then on. A member that is opened with another address for itself in
+// Peers tells the others, and when all have moved they find each other by their Peers; there is no other way back to an
+// address that nobody remembers. A member's files know its name, and are refused under another.
+//
 // Members talk over one port each, with TLS 1.3 and certificates on both sides that are valid for their names. They
 // compare hashes of what they have applied; Status tells of one that differs.
 //

@@ -12,8 +12,8 @@ import (
 )
 
 // What a connection between members begins with: the kind of its content, a version, the names of who dials and of who
-// is meant, each after its length, and the id of the cluster, 0 while the member has not been told. The other side
-// answers with a byte. It comes after the TLS handshake.
+// is meant, each after its length, the id of the cluster, 0 while the member has not been told, and of its founders, 0 for
+// who is none of them. The other side answers with a byte. It comes after the TLS handshake.
 const (
 	helloRaft     = 'R'
 	helloStore    = 'K'
@@ -21,9 +21,12 @@ const (
 	helloWelcome  = 0
 	helloStranger = 1 // who dials is no member
 	helloOther    = 2 // another member is meant, or another cluster
+	helloFounders = 3 // the two were begun with different Peers
 )
 
 var errOther = errors.New("another member, or a member of another cluster, is at this address")
+
+var errFounders = errors.New("the new cluster was begun with other names in Peers here than there: all founders must have the same; correct them, and begin again with empty directories")
 
 var errStranger = fmt.Errorf("%w: the other side does not know this member", ErrNotMember)
 
@@ -32,13 +35,14 @@ type hello struct {
 	kind     byte
 	from, to string
 	cluster  uint64
+	founded  uint64
 }
 
 func (h hello) encode() []byte {
 	p := []byte{h.kind, helloVersion, byte(len(h.from))}
 	p = append(p, h.from...)
 	p = append(append(p, byte(len(h.to))), h.to...)
-	return binary.BigEndian.AppendUint64(p, h.cluster)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(p, h.cluster), h.founded)
 }
 
 func readHello(r io.Reader) (h hello, err error) {
@@ -60,9 +64,9 @@ func readHello(r io.Reader) (h hello, err error) {
 		}
 		*name = string(text)
 	}
-	var cluster [8]byte
-	_, err = io.ReadFull(r, cluster[:])
-	h.cluster = binary.BigEndian.Uint64(cluster[:])
+	var numbers [16]byte
+	_, err = io.ReadFull(r, numbers[:])
+	h.cluster, h.founded = binary.BigEndian.Uint64(numbers[:]), binary.BigEndian.Uint64(numbers[8:])
 	return h, err
 }
 
@@ -88,6 +92,10 @@ func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, er
 		_, _ = conn.Write([]byte{helloOther})
 		return nil, 0, "", fmt.Errorf("%q wants %q of cluster %x, and this is %q of cluster %x", name, hello.to, hello.cluster, p.self.Name, mine)
 	}
+	if mine := p.founded.Load(); mine != 0 && hello.founded != 0 && mine != hello.founded {
+		_, _ = conn.Write([]byte{helloFounders})
+		return nil, 0, "", fmt.Errorf("%q: %w", name, errFounders)
+	}
 	if t, ok := conn.(*tls.Conn); ok {
 		if err := t.ConnectionState().PeerCertificates[0].VerifyHostname(name); err != nil {
 			return nil, 0, "", err
@@ -111,7 +119,7 @@ func (p *peers) greet(ctx context.Context, raw net.Conn, to Peer, kind byte) (ne
 		cfg.ServerName = to.Name
 		conn = tls.Client(raw, cfg)
 	}
-	if _, err := conn.Write(hello{kind, p.self.Name, to.Name, p.cluster()}.encode()); err != nil {
+	if _, err := conn.Write(hello{kind, p.self.Name, to.Name, p.cluster(), p.founded.Load()}.encode()); err != nil {
 		return nil, err
 	}
 	var answer [1]byte
@@ -122,6 +130,8 @@ func (p *peers) greet(ctx context.Context, raw net.Conn, to Peer, kind byte) (ne
 	case helloWelcome:
 	case helloOther:
 		return nil, errOther
+	case helloFounders:
+		return nil, errFounders
 	default:
 		return nil, errStranger
 	}

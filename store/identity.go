@@ -1,8 +1,11 @@
 package store
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/raft"
 )
@@ -10,6 +13,35 @@ import (
 // nameKey is where a member's name stands in its stable store, beside Raft's vote: what it has promised under one name
 // it must never break under another.
 var nameKey = []byte("KeelsonName")
+
+// foundersKey is where a founder keeps foundersSum of its cluster.
+var foundersKey = []byte("KeelsonFounders")
+
+// foundersSum is a number for the names of a cluster's founders. Each founder writes the first entry of the log for
+// itself. Raft takes entries of one index and term to be the same, and so would never notice that founders were told of
+// different ones, and have different majorities; they notice it when they greet each other.
+func foundersSum(founders []raft.Server) uint64 {
+	var names []string
+	for _, f := range founders {
+		names = append(names, string(f.ID))
+	}
+	slices.Sort(names)
+	var text []byte
+	for _, name := range names {
+		text = appendBytes(text, []byte(name))
+	}
+	sum := sha256.Sum256(text)
+	return max(1, binary.BigEndian.Uint64(sum[:]))
+}
+
+// founded returns what foundersSum gave, or 0 if this member was not one of them.
+func (d *durable) founded() (uint64, error) {
+	sum, err := d.logs.GetUint64(foundersKey)
+	if err != nil && !notFound(err) {
+		return 0, err
+	}
+	return sum, nil
+}
 
 // identify makes sure that the files are this member's.
 //

@@ -121,6 +121,12 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 		close(m.done)
 		return nil, err
 	}
+	founded, err := m.founded()
+	if err != nil {
+		close(m.done)
+		return nil, err
+	}
+	m.peers.founded.Store(founded)
 	m.peers.open.Store(true)
 	changes := make(chan raft.Observation, 16)
 	m.raft.RegisterObserver(raft.NewObserver(changes, false, func(o *raft.Observation) bool {

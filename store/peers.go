@@ -81,6 +81,7 @@ type peers struct {
 	handle  handler
 
 	open    atomic.Bool   // the member can answer
+	founded atomic.Uint64 // see foundersSum
 	raft    chan net.Conn // accepted for Raft
 	closed  chan struct{}
 	loops   *sync.WaitGroup

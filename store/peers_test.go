@@ -28,27 +28,28 @@ func TestGreeting(t *testing.T) {
 		require.NoError(t, s.AddMember(ctx, store.Peer{Name: "b", Addr: "b"}))
 		status, err := s.Status(ctx)
 		require.NoError(t, err)
-		hello := func(kind, version byte, from, to string, cluster uint64) string {
+		hello := func(kind, version byte, from, to string, cluster, founded uint64) string {
 			conn, err := listener.Dial(ctx)
 			require.NoError(t, err)
 			defer conn.Close()
 			text := append([]byte{kind, version, byte(len(from))}, from...)
 			text = append(append(text, byte(len(to))), to...)
-			_, err = conn.Write(binary.BigEndian.AppendUint64(text, cluster))
+			_, err = conn.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(text, cluster), founded))
 			require.NoError(t, err)
 			answer := make([]byte, 1)
 			if _, err := io.ReadFull(conn, answer); err != nil {
 				return "nothing"
 			}
-			return map[byte]string{0: "welcome", 1: "stranger", 2: "other"}[answer[0]]
+			return map[byte]string{0: "welcome", 1: "stranger", 2: "other", 3: "founders"}[answer[0]]
 		}
-		require.Equal(t, "welcome", hello('K', 1, "b", "a", status.ClusterID))
-		require.Equal(t, "welcome", hello('R', 1, "b", "a", 0), "a member that has not been told yet")
-		require.Equal(t, "other", hello('R', 1, "b", "a", status.ClusterID+1))
-		require.Equal(t, "other", hello('R', 1, "b", "b", status.ClusterID), "its address is another's now")
-		require.Equal(t, "stranger", hello('R', 1, "c", "a", status.ClusterID))
-		require.Equal(t, "nothing", hello('X', 1, "b", "a", 0))
-		require.Equal(t, "nothing", hello('K', 2, "b", "a", 0))
+		require.Equal(t, "welcome", hello('K', 1, "b", "a", status.ClusterID, 0))
+		require.Equal(t, "welcome", hello('R', 1, "b", "a", 0, 0), "a member that has not been told yet")
+		require.Equal(t, "other", hello('R', 1, "b", "a", status.ClusterID+1, 0))
+		require.Equal(t, "other", hello('R', 1, "b", "b", status.ClusterID, 0), "its address is another's now")
+		require.Equal(t, "founders", hello('R', 1, "b", "a", 0, 1))
+		require.Equal(t, "stranger", hello('R', 1, "c", "a", status.ClusterID, 0))
+		require.Equal(t, "nothing", hello('X', 1, "b", "a", 0, 0))
+		require.Equal(t, "nothing", hello('K', 2, "b", "a", 0, 0))
 	})
 }
 

@@ -195,6 +195,11 @@ func (d *durable) bootstrap(snapshot uint64, founders []raft.Server) error {
 	if err != nil || last > 0 || snapshot > 0 || len(founders) == 0 {
 		return err
 	}
+	if founders[0].ID != loneID {
+		if err := d.logs.SetUint64(foundersKey, foundersSum(founders)); err != nil {
+			return err
+		}
+	}
 	configuration := raft.Configuration{Servers: founders}
 	return d.logs.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)})
 }

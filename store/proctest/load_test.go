@@ -24,8 +24,8 @@ import (
 // load is clients at all members, and what they were told.
 type load struct {
 	c       *cluster
-	timeout time.Duration // of a request
-	strict  bool          // requests fail only as clients retry by themselves
+	timeout atomic.Int64 // of a request, in nanoseconds
+	strict  atomic.Bool  // requests fail only as clients retry by themselves
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	hot     atomic.Int64 // which keys are shared now
@@ -49,9 +49,10 @@ const loadPace = 2 * time.Millisecond
 func drive(c *cluster, n int, members ...string) *load {
 	ctx, cancel := context.WithCancel(c.t.Context())
 	l := &load{
-		c: c, timeout: 10 * time.Second, stop: cancel, moved: make(chan struct{}),
+		c: c, stop: cancel, moved: make(chan struct{}),
 		unique: map[string]bool{}, counts: map[string]int{}, errors: map[codes.Code]int{}, members: slices.Clone(members),
 	}
+	l.timeout.Store(int64(10 * time.Second))
 	l.watch = follow(c, l.member)
 	for id := range n {
 		l.running.Go(func() { (&client{load: l, id: id, at: id}).run(ctx) })
@@ -150,7 +151,7 @@ func (c *client) run(ctx context.Context) {
 			c.load.mu.Lock()
 			c.load.errors[code]++
 			c.load.mu.Unlock()
-			if c.load.strict && code != codes.Unavailable && ctx.Err() == nil {
+			if c.load.strict.Load() && code != codes.Unavailable && ctx.Err() == nil {
 				c.load.fails("client %d: %v", c.id, err)
 			}
 		}
@@ -176,7 +177,7 @@ func (c *client) told(h *pb.ResponseHeader) {
 
 // request bounds one request. The load's end does not end it: its outcome would be unknown.
 func (c *client) request(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), c.load.timeout)
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Duration(c.load.timeout.Load()))
 }
 
 // put writes a key that nobody else writes.

@@ -21,7 +21,7 @@ func TestPause(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 9, names...)
-	l.timeout = 2 * time.Second
+	l.timeout.Store(int64(2 * time.Second))
 	w := follow(c, turns(names...))
 	for round := range 2 {
 		l.await(100)

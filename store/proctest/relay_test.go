@@ -52,7 +52,9 @@ func relayed(t *testing.T, names ...string) (*cluster, *network) {
 		n := c.define(p.Name, peers)
 		n.cfg.Listen = real[p.Name]
 		n.cfg.Source = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), 1+rand.IntN(254), 1+rand.IntN(254))
+		net.mu.Lock()
 		net.hosts[n.cfg.Source] = p.Name
+		net.mu.Unlock()
 	}
 	for _, name := range names {
 		c.start(name)
@@ -76,7 +78,9 @@ func (n *network) relay(t *testing.T, host, to, real string) string {
 				return
 			}
 			host, _, _ := net.SplitHostPort(in.RemoteAddr().String())
+			n.mu.Lock()
 			from := n.hosts[host]
+			n.mu.Unlock()
 			out, err := net.Dial("tcp", real)
 			if err != nil {
 				_ = in.Close()
@@ -213,7 +217,7 @@ func TestOneWay(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	c, net := relayed(t, names...)
 	l := drive(c, 9, names...)
-	l.timeout = 3 * time.Second
+	l.timeout.Store(int64(3 * time.Second))
 	for _, mute := range []bool{true, false} {
 		l.await(50)
 		l.hot.Add(1)

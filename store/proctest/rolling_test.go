@@ -16,7 +16,7 @@ func TestRollingRestart(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	c := found(t, names...)
 	l := drive(c, 9, names...)
-	l.strict = true
+	l.strict.Store(true)
 	w := follow(c, turns(names...))
 	led := 0
 	for i, name := range names {
