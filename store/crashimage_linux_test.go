@@ -157,14 +157,19 @@ func (f *tracedFile) image(rnd *rand.Rand, share int, l *imageLoss) []byte {
 // traceWriter runs the child and returns what it did.
 func traceWriter(t *testing.T, logs string) (dir string, events []traced) {
 	t.Helper()
-	self, err := os.Executable()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	dir, err = filepath.EvalSymlinks(t.TempDir())
+	return dir, traceChild(t, dir, logs)
+}
+
+func traceChild(t *testing.T, dir, logs string) []traced {
+	t.Helper()
+	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self, "-test.run=^$") // it ends with the thread that traces it
 	cmd.Env = append(os.Environ(), tracedEnv+"="+dir, tracedLogEnv+"="+logs, "GODEBUG=asyncpreemptoff=1")
 	cmd.Stderr = &bytes.Buffer{}
-	return dir, traceCalls(t, cmd, dir)
+	return traceCalls(t, cmd, dir)
 }
 
 // TestCrashImages traces what a store writes, and opens it on what the disk may hold after a power cut at any moment.
@@ -200,6 +205,29 @@ func TestCrashImages(t *testing.T) {
 			}
 			t.Logf("with a disk that lies: %d images show it, %d of them by a loss that the store did not notice", found, unnoticed)
 			require.True(t, *imageSeeds < 30 || found > 5, "missing syncs were found %d times", found)
+		})
+	}
+}
+
+// TestOpenSyncs opens a log that may hold what a process wrote that died before its sync: that must be on disk before
+// it is relied on. raft-boltdb happens to commit a transaction when it opens.
+func TestOpenSyncs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("traces a process")
+	}
+	for logs, file := range map[string]string{"bolt": "raft.db", "wal": "0000000000000001.wal"} {
+		t.Run(logs, func(t *testing.T) {
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			require.NoError(t, err)
+			traceChild(t, dir, openOnly+logs)
+			synced := false
+			for _, e := range traceChild(t, dir, openOnly+logs) {
+				if e.call == "say" {
+					break
+				}
+				synced = synced || e.call == "sync" && filepath.Base(e.path) == file
+			}
+			require.True(t, synced)
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/keelson-dev/keelson/store"
@@ -16,6 +17,7 @@ import (
 const (
 	tracedEnv    = "KEELSON_STORE_TEST_TRACED"
 	tracedLogEnv = "KEELSON_STORE_TEST_TRACED_LOG"
+	openOnly     = "open only: "
 )
 
 // openLogs are the log stores that there are.
@@ -57,10 +59,28 @@ func tracedWriter(dir, logs string) error {
 	return errors.Join(append(errs, s.Close())...)
 }
 
+// tracedOpener is TestMain's child too: it only opens the log store, and says when it has.
+func tracedOpener(dir, logs string) error {
+	open := openLogs()[logs]
+	if open == nil {
+		open = store.OpenBoltLog
+	}
+	s, err := open(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Println("open")
+	return s.Close()
+}
+
 // runTraced is for TestMain.
 func runTraced() {
 	if dir := os.Getenv(tracedEnv); dir != "" {
-		if err := tracedWriter(dir, os.Getenv(tracedLogEnv)); err != nil {
+		run, logs := tracedWriter, os.Getenv(tracedLogEnv)
+		if only, ok := strings.CutPrefix(logs, openOnly); ok {
+			run, logs = tracedOpener, only
+		}
+		if err := run(dir, logs); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
