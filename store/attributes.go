@@ -21,10 +21,11 @@ type attributes struct {
 	name    string
 	version uint64 // the newest version of the formats that it can be with, see version.go
 	urls    []string
+	alarms  AlarmKind // what it is short of
 }
 
 func (a attributes) equal(b attributes) bool {
-	return a.name == b.name && a.version == b.version && slices.Equal(a.urls, b.urls)
+	return a.name == b.name && a.version == b.version && a.alarms == b.alarms && slices.Equal(a.urls, b.urls)
 }
 
 // MemberID returns the number by which etcd's API knows the member of this name. It is never 0, and the same at every
@@ -52,7 +53,7 @@ func (c Config) validateClientURLs() error {
 
 // attributes returns what this store says of itself.
 func (s *Store) attributes() attributes {
-	return attributes{name: s.cfg.Name, version: s.willing(), urls: s.cfg.ClientURLs}
+	return attributes{name: s.cfg.Name, version: s.willing(), urls: s.cfg.ClientURLs, alarms: s.alarms()}
 }
 
 // about returns what the member of this name has said of itself.
@@ -96,7 +97,7 @@ func (a *attributes) encode(p []byte) []byte {
 	for _, u := range a.urls {
 		p = appendBytes(p, []byte(u))
 	}
-	return p
+	return append(p, byte(a.alarms))
 }
 
 func (d *decoder) attributes() *attributes {
@@ -104,6 +105,7 @@ func (d *decoder) attributes() *attributes {
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		a.urls = append(a.urls, string(d.bytes()))
 	}
+	a.alarms = AlarmKind(d.byte())
 	return a
 }
 

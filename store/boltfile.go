@@ -33,6 +33,9 @@ func checkBoltFile(path string) error {
 		return err
 	}
 	defer f.Close()
+	if err := lockToRead(f); err != nil {
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err

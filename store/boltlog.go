@@ -81,12 +81,18 @@ func makeBoltFile(dir string) error {
 // openBoltFile opens a file that has been looked at, or makes one.
 func openBoltFile(path string) (*boltLog, error) {
 	s := &boltLog{path: path}
+	var opened *os.File
 	err := guard(func() (err error) {
 		s.bolt, err = raftboltdb.New(raftboltdb.Options{
 			Path:                    path,
 			MsgpackUseNewTimeFormat: true,
 			BoltOptions: &bbolt.Options{
 				Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+				OpenFile: func(name string, flag int, perm os.FileMode) (file *os.File, err error) {
+					file, err = os.OpenFile(name, flag, perm)
+					opened = file
+					return file, err
+				},
 			},
 		})
 		return err
@@ -99,7 +105,24 @@ func openBoltFile(path string) (*boltLog, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	// CompactFiles may have put another file in this one's place while its lock was waited for.
+	if !sameFile(opened, s.path) {
+		return nil, errors.Join(fmt.Errorf("%w: %s is just being replaced", ErrLocked, s.path), s.Close())
+	}
+	if err := os.Remove(s.path + compactSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
+}
+
+// sameFile reports whether a file that is open is still the one of this name.
+func sameFile(file *os.File, path string) bool {
+	mine, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, now)
 }
 
 // run makes an error that names the file of what goes wrong in f. What Raft looks for stays as it is.

@@ -75,6 +75,9 @@ func (c *command) encode(p []byte) []byte {
 	if c.session != 0 {
 		p = appendTag(p, c)
 	}
+	if c.bound > 0 {
+		p = binary.AppendUvarint(append(p, byte(commandBounded)), uint64(c.bound))
+	}
 	p = append(p, byte(c.kind))
 	switch c.kind {
 	case commandTxn:
@@ -135,6 +138,12 @@ func (d *decoder) head() command {
 	if c.kind == commandTagged {
 		if c.session, c.seq, c.ack = d.fixed(), d.uint(), d.uint(); c.session == 0 {
 			d.fail("has session 0")
+		}
+		c.kind = commandKind(d.byte())
+	}
+	if c.kind == commandBounded {
+		if c.bound = int64(d.uint()); c.bound <= 0 {
+			d.fail("has an impossible bound")
 		}
 		c.kind = commandKind(d.byte())
 	}

@@ -22,6 +22,9 @@ const (
 	commandForget   commandKind = 10
 	// commandRaise raises the version of the formats in use.
 	commandRaise commandKind = 11
+	// commandBounded comes before the kind of a command, behind its tag, that must not make the store hold more than the
+	// number of bytes that it brings.
+	commandBounded commandKind = 12
 )
 
 // commandNext is no command of this release: tests make a next one that has it. It puts its name.
@@ -32,6 +35,7 @@ type command struct {
 	kind     commandKind
 	session  uint64        // the proposer's session; 0 if the command is never proposed again
 	seq, ack uint64        // its number in the session, and the lowest that its proposer still waits for
+	bound    int64         // txn, grant: how many bytes the store may hold; 0 means no bound
 	txn      *Txn          // txn; nil means that it consists of put
 	put      PutRequest    // txn
 	lease    int64         // grant, renew, revoke, expire

@@ -37,9 +37,14 @@ type Config struct {
 	MaxTxnOps int
 	// MaxBatchBytes bounds what shares one Raft entry; a single larger command still makes an entry. Zero means 1 MiB.
 	MaxBatchBytes int
-	// QuotaBytes refuses puts with ErrQuota while the store holds more than this, counting keys, values and all
-	// versions that are not compacted. Zero means no bound.
+	// QuotaBytes refuses puts and leases, with ErrQuota, that would make the store hold more than this, counting keys,
+	// values and all versions that are not compacted. Deletes, compaction and revocation are not refused. It goes with
+	// what this member proposes: give all members the same. Zero means no bound.
 	QuotaBytes int64
+	// MinFreeBytes is what the disk of Dir must have free: with less, puts and leases are refused with ErrQuota and
+	// ErrDiskFull, at all members, until there is more. Zero means 64 MiB or twice what the store holds, whichever is
+	// more; a negative value no such limit.
+	MinFreeBytes int64
 	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative
 	// value for ever, until Compact is called.
 	Retention time.Duration
@@ -77,6 +82,7 @@ type Config struct {
 	// SnapshotEntries is the number of Raft entries after which a snapshot replaces the log. Zero means 8192.
 	SnapshotEntries uint64
 
+	free    func(dir string) (int64, error) // stands for freeBytes
 	bugs    bugs
 	release uint64 // the newest version of the formats that it knows; 0 means this release's
 }

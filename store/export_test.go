@@ -90,3 +90,9 @@ func (s *Store) Described() (names []string) {
 	}
 	return names
 }
+
+// WithFreeBytes returns cfg with a disk that says to have so much free.
+func WithFreeBytes(cfg Config, free func() int64) Config {
+	cfg.free = func(string) (int64, error) { return free(), nil }
+	return cfg
+}

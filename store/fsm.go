@@ -19,6 +19,7 @@ type machine struct {
 	onFail    func(error)
 	failed    atomic.Pointer[error]
 	index     atomic.Uint64 // of the newest entry, of commands and configurations, that was applied
+	halted    func() error  // not nil when the member has stopped or is closing; may not be set
 	restoring error         // of the newest Restore
 	// applied, if set, is called when what commands did is visible, with the outcomes of those of session.
 	applied func([]outcome)
@@ -138,7 +139,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.failure, m.distort()}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.halt, m.distort()}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.
@@ -185,12 +186,33 @@ func (s *machineSnapshot) Persist(sink raft.SnapshotSink) error {
 		s.distort(s)
 	}
 	if err == nil {
-		err = s.view.encodeWith(sink, s.sessions)
+		err = s.view.encodeWith(haltingWriter{sink, s.failure}, s.sessions)
 	}
 	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	return sink.Close()
+}
+
+// haltingWriter ends a snapshot that is being written when nobody needs it any more.
+type haltingWriter struct {
+	io.Writer
+	failure func() error
+}
+
+func (w haltingWriter) Write(p []byte) (int, error) {
+	if err := w.failure(); err != nil {
+		return 0, err
+	}
+	return w.Writer.Write(p)
+}
+
+// halt returns why the machine need not go on.
+func (m *machine) halt() error {
+	if err := m.failure(); err != nil || m.halted == nil {
+		return err
+	}
+	return m.halted()
 }
 
 // Release implements raft.FSMSnapshot.

@@ -31,15 +31,19 @@ func (s *Store) Grant(ctx context.Context, id int64, ttl time.Duration) (Lease, 
 	if ttl <= 0 || ttl > MaxLeaseTTL || id < 0 {
 		return Lease{}, &Error{Op: "grant", Err: fmt.Errorf("%w: lease %d with %v, want more than 0 and at most %v", ErrLeaseTTL, id, ttl, MaxLeaseTTL)}
 	}
+	if err := s.room(ctx, "grant"); err != nil {
+		return Lease{}, err
+	}
 	chosen := id == 0
 	for {
 		if chosen {
 			id = 1 + rand.Int64N(1<<62)
 		}
-		r, err := s.propose(ctx, "grant", command{kind: commandGrant, lease: id, ttl: ttl})
+		r, err := s.propose(ctx, "grant", command{kind: commandGrant, lease: id, ttl: ttl, bound: s.cfg.QuotaBytes})
 		if err != nil {
 			return Lease{}, err
 		}
+		s.noteQuota(r.err)
 		if r.err == ErrLeaseExists && chosen {
 			continue
 		}

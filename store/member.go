@@ -303,7 +303,7 @@ func (m *member) close() error {
 	<-m.done
 	var err error
 	if stopped := m.stop(); stopped != nil {
-		err = stopped.Error()
+		err = m.finished(stopped)
 	}
 	if m.transport != nil {
 		err = errors.Join(err, m.transport.Close())

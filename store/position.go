@@ -2,9 +2,9 @@ package store
 
 // Position is where a store stands: what every answer of a network API tells beside its result.
 type Position struct {
-	// ClusterID and Revision are as in Status.
-	ClusterID uint64
-	Revision  int64
+	// ClusterID, Revision and CompactRevision are as in Status.
+	ClusterID                 uint64
+	Revision, CompactRevision int64
 	// Term is Raft's.
 	Term uint64
 }
@@ -13,7 +13,7 @@ type Position struct {
 // of other members, and it costs next to nothing, unlike Status.
 func (s *Store) Position() Position {
 	v := s.current.Load()
-	p := Position{ClusterID: v.cluster, Revision: v.revision, Term: memoryTerm}
+	p := Position{ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Term: memoryTerm}
 	switch e := s.engine.(type) {
 	case *member:
 		p.Term = e.raft.CurrentTerm()

@@ -24,12 +24,13 @@ func TestPosition(t *testing.T) {
 				_, err = s.Put(t.Context(), store.PutRequest{Key: []byte("a")})
 				require.NoError(t, err)
 			}
+			require.NoError(t, s.Compact(t.Context(), 3))
 			status, err := s.Status(t.Context())
 			require.NoError(t, err)
 			require.EqualValues(t, 4, status.Revision)
 			require.NotZero(t, status.ClusterID)
 			require.NotZero(t, status.Term)
-			require.Equal(t, store.Position{ClusterID: status.ClusterID, Revision: 4, Term: status.Term}, s.Position())
+			require.Equal(t, store.Position{ClusterID: status.ClusterID, Revision: 4, CompactRevision: 3, Term: status.Term}, s.Position())
 			require.True(t, s.HasLeader())
 		})
 	}

@@ -94,7 +94,7 @@ func openDisk(ctx context.Context, s *Store) (*durable, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.machine = &machine{store: s, state: st, onFail: d.fail, versioned: d.keepVersion}
+	d.machine = &machine{store: s, state: st, onFail: d.fail, halted: d.failure, versioned: d.keepVersion}
 	d.machine.rings[0].every, d.machine.rings[1].every = checkpointEvery, coarseEvery
 	if s.cfg.MemoryDisk != nil {
 		d.logs, err = s.cfg.MemoryDisk.open()
@@ -426,9 +426,27 @@ func (d *durable) close() error {
 	<-d.done
 	var err error
 	if stopped := d.stop(); stopped != nil {
-		err = stopped.Error()
+		err = d.finished(stopped)
 	}
 	return errors.Join(err, d.logs.close())
+}
+
+// finished waits until Raft has stopped: not for ever, since a disk that hangs may hold up a snapshot that it is writing.
+func (d *durable) finished(stopped raft.Future) error {
+	limit := d.store.cfg.DiskTimeout
+	if d.files == nil || limit < 0 {
+		return stopped.Error()
+	}
+	done := make(chan error, 1)
+	go func() { done <- stopped.Error() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%w: what Raft does there did not end within %v", ErrDiskTimeout, limit)
+	}
 }
 
 // stop begins Raft's shutdown, once, and returns what to wait for; nil if Raft never ran.

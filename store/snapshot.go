@@ -25,8 +25,8 @@ import (
 //
 // Version 2 goes on with the number of sessions, then per session, by id: id, low, used, number of what is done, and
 // that. Version 3 goes on with the version of the formats in use, and the number of members that are known, then per
-// member, by name: name, the version it can be with, number of client URLs, and those. The next one, which only tests
-// write, goes on with the number of leases.
+// member, by name: name, the version it can be with, number of client URLs, those, and a byte of its alarms. The next
+// one, which only tests write, goes on with the number of leases.
 const (
 	snapshotMagic = "keelsnap"
 	// maxSnapshotField bounds one key or value in a snapshot.
@@ -159,6 +159,17 @@ func (r *snapshotReader) uint() uint64 {
 		r.fail(err)
 	}
 	return n
+}
+
+func (r *snapshotReader) byte() byte {
+	if r.err != nil {
+		return 0
+	}
+	b, err := r.ReadByte()
+	if err != nil {
+		r.fail(err)
+	}
+	return b
 }
 
 func (r *snapshotReader) int() int64 {
@@ -295,6 +306,7 @@ func (r *snapshotReader) members(st *state) {
 		for i := r.int(); i > 0 && r.err == nil; i-- {
 			a.urls = append(a.urls, string(r.bytes()))
 		}
+		a.alarms = AlarmKind(r.byte())
 		if r.err == nil && a.name <= last && len(st.members) > 0 {
 			r.fail(fmt.Errorf("%w: snapshot has member %q after %q", ErrCorrupt, a.name, last))
 		}
@@ -353,21 +365,8 @@ func restore(in io.Reader, supported uint64) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
-	if st.revision > 1<<62 {
-		return nil, fmt.Errorf("%w: restore: snapshot has revision %d", ErrCorrupt, st.revision)
+	if err := st.renew(); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
 	}
-	var newest tree
-	st.bytes, st.touched = 0, nil
-	st.items.ascend("", func(it *item) bool {
-		if v := it.newest; !v.tombstone() {
-			newest.set(&item{newest: v})
-			st.bytes += versionSize(v)
-		}
-		return true
-	})
-	st.items, st.sessions, st.members = newest, newSessions(), nil
-	st.revision += RestoreBump
-	st.compacted = st.revision
-	st.cluster = newClusterID()
 	return st, nil
 }

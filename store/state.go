@@ -211,6 +211,11 @@ func (st *state) apply(cmd *command, term uint64) result {
 }
 
 func (st *state) dispatch(cmd *command, term uint64) result {
+	if cmd.bound > 0 {
+		if r := st.bounded(cmd); r.err != nil {
+			return r
+		}
+	}
 	switch cmd.kind {
 	case commandTxn:
 		if cmd.txn == nil {

@@ -35,6 +35,8 @@ type Store struct {
 	log     atomic.Pointer[watch.Log[Event]]
 	engine  engine
 	clerk   *clerk
+	space   *diskSpace
+	full    atomic.Int64 // what the store held when it had no room for something; 0 if it has
 	// delivered is what watchers were given last, without and with previous values.
 	delivered [2]atomic.Pointer[delivered]
 	close     func() error
@@ -50,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, clerk: newClerk()}
+	s := &Store{cfg: cfg, clerk: newClerk(), space: newDiskSpace(&cfg)}
 	switch {
 	case cfg.Name != "":
 		s.engine, err = openMember(ctx, s)
@@ -68,6 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	loops.Go(func() { s.clerk.run(background, s) })
+	loops.Go(func() { s.space.run(background, s) })
 	s.close = sync.OnceValue(func() error {
 		cancel()
 		err := s.engine.close()
@@ -132,13 +135,14 @@ func (s *Store) Put(ctx context.Context, req PutRequest) (PutResult, error) {
 	if err := req.validate(); err != nil {
 		return PutResult{}, &Error{Op: op, Err: err}
 	}
-	if err := s.admit(op, 32+len(req.Key)+len(req.Value), true); err != nil {
+	if err := s.admit(ctx, op, 32+len(req.Key)+len(req.Value), true); err != nil {
 		return PutResult{}, err
 	}
-	r, err := s.propose(ctx, op, command{kind: commandTxn, put: req})
+	r, err := s.propose(ctx, op, command{kind: commandTxn, put: req, bound: s.cfg.QuotaBytes})
 	if err != nil {
 		return PutResult{}, err
 	}
+	s.noteQuota(r.err)
 	if r.err != nil {
 		return PutResult{}, r.failure(op)
 	}
@@ -165,12 +169,20 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 		}
 		return v.readTxn(op, txn)
 	}
-	if err := s.admit(op, txn.size(), s.cfg.QuotaBytes > 0 && txn.puts()); err != nil {
+	puts := s.limited() && txn.puts()
+	if err := s.admit(ctx, op, txn.size(), puts); err != nil {
 		return nil, err
 	}
-	r, err := s.propose(ctx, op, command{kind: commandTxn, txn: txn})
+	cmd := command{kind: commandTxn, txn: txn}
+	if puts {
+		cmd.bound = s.cfg.QuotaBytes
+	}
+	r, err := s.propose(ctx, op, cmd)
 	if err != nil {
 		return nil, err
+	}
+	if puts {
+		s.noteQuota(r.err)
 	}
 	if r.err != nil {
 		return nil, r.failure(op)
@@ -183,14 +195,12 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 }
 
 // admit refuses what is too large, and what adds something while the store is full.
-func (s *Store) admit(op string, size int, puts bool) error {
+func (s *Store) admit(ctx context.Context, op string, size int, puts bool) error {
 	if size > s.cfg.MaxRequestBytes {
 		return &Error{Op: op, Err: fmt.Errorf("%w: %d bytes, and %d are allowed", ErrTooLarge, size, s.cfg.MaxRequestBytes)}
 	}
-	if s.cfg.QuotaBytes > 0 && puts {
-		if held := s.current.Load().bytes; held > s.cfg.QuotaBytes {
-			return &Error{Op: op, Err: fmt.Errorf("%w: the store holds %d bytes, and %d are allowed", ErrQuota, held, s.cfg.QuotaBytes)}
-		}
+	if puts {
+		return s.room(ctx, op)
 	}
 	return nil
 }
@@ -243,6 +253,10 @@ type Status struct {
 	// are unused.
 	Durable              bool
 	FileBytes, FreeBytes int64
+	// QuotaBytes is Config.QuotaBytes. DiskFree is what the disk that holds the files has free, -1 if it is not known.
+	QuotaBytes, DiskFree int64
+	// Alarms are what the members are short of, by name; none if all is well.
+	Alarms []Alarm
 	// Leader says that this member leads. Term and Index are Raft's.
 	Leader      bool
 	Term, Index uint64
@@ -271,6 +285,7 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	status := Status{
 		ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Keys: v.keys, Bytes: v.bytes,
 		Leases: v.leases.Len(), Applied: v.applied, Hash: v.hash, MemberID: MemberID(s.cfg.Name),
+		QuotaBytes: s.cfg.QuotaBytes, DiskFree: s.space.left.Load(), Alarms: s.allAlarms(),
 	}
 	_, status.EventBytes = s.events().Len()
 	status.Events = len(v.touched)

@@ -144,6 +144,10 @@ type streamWatch struct {
 	notify   bool // asked to be told of progress
 	fragment bool
 	turn     turn
+	// bare is the compact revision when the watch was made. What was before that revision's events is compacted, and so
+	// they have no previous value, as in etcd, whatever this member still knows: kube-apiserver takes the lack of it for
+	// a watch that is too old.
+	bare int64
 
 	// asked says that the stream's progress request waits for this watch. The stream's mutex guards it.
 	asked bool
@@ -248,7 +252,7 @@ func (w *watchStream) create(r *pb.WatchCreateRequest, control *turn) error {
 		at = cursor.Start() - 1
 	}
 	one := &streamWatch{
-		id: id, cursor: cursor, notify: r.ProgressNotify, fragment: r.Fragment, turn: turn{make(chan struct{}, 1)},
+		id: id, cursor: cursor, bare: w.server.store.Position().CompactRevision, notify: r.ProgressNotify, fragment: r.Fragment, turn: turn{make(chan struct{}, 1)},
 	}
 	w.mu.Lock()
 	if w.ending {
@@ -319,6 +323,9 @@ func (w *watchStream) pull(one *streamWatch) {
 		}
 		if idle != nil {
 			idle.Reset(w.server.progressInterval())
+		}
+		for i := 0; i < len(batch.Events) && batch.Events[i].KV.ModRevision <= one.bare; i++ {
+			batch.Events[i].PrevKV = nil
 		}
 		for chunk, revision := range chunks(batch) {
 			w.mu.Lock()

@@ -222,6 +222,23 @@ func TestSlowWatcher(t *testing.T) {
 	require.Less(t, received, 100)
 }
 
+// TestCompactedPrevious watches from the compact revision on: of its events the previous values are not told.
+func TestCompactedPrevious(t *testing.T) {
+	s, conn := start(t, store.Config{}, etcdapi.Config{})
+	for i := range 4 {
+		_, err := s.Put(t.Context(), store.PutRequest{Key: []byte("k"), Value: fmt.Append(nil, i)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Compact(t.Context(), 4))
+	stream := openWatch(t, conn)
+	require.NoError(t, stream.Send(createWatch(&pb.WatchCreateRequest{Key: []byte("k"), StartRevision: 4, PrevKv: true})))
+	for _, want := range []string{"0@5 created", "0@5 +k@4 +k@5(2)"} {
+		r, err := stream.Recv()
+		require.NoError(t, err)
+		require.Equal(t, want, transcript(r))
+	}
+}
+
 // TestManyWatches has thousands of watches on one stream, each of which gets its events.
 func TestManyWatches(t *testing.T) {
 	const n = 3000
