@@ -15,7 +15,7 @@ import (
 func stableKeys() map[string]bool {
 	return map[string]bool{
 		"CurrentTerm": true, "LastVoteTerm": true, "LastVoteCand": false, // Raft's (v1.8.0)
-		string(nameKey): false, string(versionKey): true,
+		string(nameKey): false, string(foundersKey): true, string(versionKey): true,
 	}
 }
 
