@@ -23,7 +23,16 @@ func TestTinyRun(t *testing.T) {
 	r := run{plan: tinyPlan(), dir: t.TempDir(), progress: io.Discard, began: time.Now()}
 	require.NoError(t, r.plan.restrict("", "", ""))
 	require.NoError(t, r.all(t.Context()))
-	gRPC := len(r.operations)*(len(r.loads[1])+len(r.loads[3])) + len(r.audiences)*len(r.members)
+	gRPC := len(r.audiences) * len(r.members)
+	for _, members := range r.members {
+		for _, l := range r.loads[members] {
+			for _, name := range r.operations {
+				if r.fits(name, l) {
+					gRPC++
+				}
+			}
+		}
+	}
 	require.Len(t, r.report.rows, gRPC+len(r.jobs()))
 	for _, row := range r.report.rows {
 		kinds := 3

@@ -36,11 +36,12 @@ func command(ctx context.Context, args []string) (err error) {
 	quick := flags.Bool("quick", false, "measure less, within about a minute")
 	tiny := flags.Bool("tiny", false, "measure so little that the figures say nothing, within seconds")
 	only := flags.String("only", "", "measure only these, with commas between: put, get, serializable get, range, page, txn, watch, in-process, footprint")
+	busy := flags.Bool("busy", false, "for a machine that others use too: three rounds, and not the rows that then take a minute each")
 	members := flags.String("members", "", "measure only with so many members: 1 or 3")
 	clients := flags.String("clients", "", "measure only loads whose clients/connections begin so")
 	rounds := flags.Int("rounds", 0, "rounds of each row; 0 means 5")
 	dir := flags.String("dir", "", "keep the servers' files below this directory while they run; empty means the system's temporary one")
-	write := flags.String("write", "", "write the tables to this file too")
+	write := flags.String("write", "", "write the tables to this file too; its part from \"## What it says\" on is kept")
 	profile := flags.String("profile", "", "write processor profiles of the servers into this directory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -51,6 +52,8 @@ func command(ctx context.Context, args []string) (err error) {
 		p = tinyPlan()
 	case *quick:
 		p = quickPlan()
+	case *busy:
+		p = busyPlan()
 	}
 	if *rounds > 0 {
 		p.rounds = *rounds
@@ -68,18 +71,33 @@ func command(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
-	if err := r.all(ctx); err != nil {
-		return err
-	}
+	r.ended = r.all(ctx) // what was measured until then is worth telling
 	fmt.Print(r.report.String())
 	if *write == "" {
-		return nil
+		return r.ended
 	}
-	return os.WriteFile(*write, []byte(r.document(args)), 0o644)
+	return errors.Join(r.ended, os.WriteFile(*write, []byte(r.document(args)+comment(*write)), 0o644))
+}
+
+// comment returns what people have written at the end of a file that is to be written again.
+func comment(file string) string {
+	const begin = "\n## What it says\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	if at := strings.Index(string(text), begin); at >= 0 {
+		return string(text[at:])
+	}
+	return ""
 }
 
 // document is docs/benchmarks.md.
 func (r *run) document(args []string) string {
+	early := ""
+	if r.ended != nil {
+		early = "The run ended early: " + r.ended.Error() + "\n\n"
+	}
 	return fmt.Sprintf(`# Keelson's store beside etcd
 
 Written by `+"`go -C bench run . %s`"+` on %s, which took %s; its doc.go says how each figure is measured.
@@ -95,8 +113,8 @@ Written by `+"`go -C bench run . %s`"+` on %s, which took %s; its doc.go says ho
 - targets over gRPC: cpu at most 0.33 of etcd's, at least 0.70 of the floor and 1.00 of etcd's rate, p99 at most 0.50 of
   etcd's. The last column names those that a row misses.
 
-%s`, strings.Join(args, " "), r.began.Format("2006-01-02"), time.Since(r.began).Round(time.Second), processor(), runtime.NumCPU(),
-		runtime.GOOS, runtime.GOARCH, runtime.Version(), versions(), valueSize, r.keys, listed, r.plan.rounds, r.report.String())
+%s%s`, strings.Join(args, " "), r.began.Format("2006-01-02"), time.Since(r.began).Round(time.Second), processor(), runtime.NumCPU(),
+		runtime.GOOS, runtime.GOARCH, runtime.Version(), versions(), valueSize, r.keys, listed, r.plan.rounds, early, r.report.String())
 }
 
 // processor returns the model that Linux tells.

@@ -1,10 +1,9 @@
 package store
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 // bugs puts faults back that the store does not have, one at a time, so that tests can show that they would notice.
@@ -38,6 +37,8 @@ type bugs struct {
 	misapplies bool // the value of each put comes out one byte longer
 
 	keepNonVoters bool // no fault: members without a vote are not promoted
+	// disk, if set, puts something in front of a memory disk. fail stops the member.
+	disk func(behind disk, fail func(error)) disk
 }
 
 // moment is how long the faults last that need somebody to come in between.
@@ -51,8 +52,12 @@ func linger(bug bool) bool {
 	return bug
 }
 
-// voter reports whether a server confirms terms.
-func (b *bugs) voter(s raft.Server) bool { return s.Suffrage == raft.Voter || b.nonVoters }
+// dawdle takes up to two moments, so that members are at different places.
+func dawdle(bug bool) {
+	if bug {
+		time.Sleep(rand.N(2 * moment))
+	}
+}
 
 // split gives out the first event of a batch and keeps the rest for the next.
 func (w *Watcher) split(batch WatchBatch) WatchBatch {

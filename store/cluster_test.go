@@ -26,31 +26,6 @@ func TestLeader(t *testing.T) { storetest.Run(t, storetest.Leader) }
 
 func TestFollower(t *testing.T) { storetest.Run(t, storetest.Follower) }
 
-// join opens a member that others have added or will add.
-func (sim *simulation) join(ctx context.Context, name string) error {
-	if sim.disks[name] == nil {
-		sim.disks[name] = &store.MemoryDisk{}
-	}
-	peers := []store.Peer{{Name: name, Addr: name}}
-	sim.mu.Lock()
-	for n, s := range sim.members {
-		if s != nil {
-			peers = append(peers, store.Peer{Name: n, Addr: n})
-		}
-	}
-	sim.mu.Unlock()
-	s, err := store.Open(ctx, store.Config{
-		Name: name, Peers: peers, Join: true,
-		Listener: sim.net.listen(name), Dial: sim.net.dial(name), MemoryDisk: sim.disks[name],
-	})
-	if err == nil {
-		sim.mu.Lock()
-		sim.members[name] = s
-		sim.mu.Unlock()
-	}
-	return err
-}
-
 func voters(t *testing.T, s *store.Store) (names []string) {
 	t.Helper()
 	status, err := s.Status(t.Context())
@@ -72,7 +47,7 @@ func TestMembership(t *testing.T) {
 			require.NoError(t, sim.open(ctx, name))
 		}
 		defer func() {
-			for name := range sim.disks {
+			for _, name := range sim.all() {
 				require.NoError(t, sim.close(name))
 			}
 		}()

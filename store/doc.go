@@ -72,7 +72,15 @@
 // testing/synctest bubble, and so do members with a [MemoryDisk] whose connections are in memory.
 //
 // A corrupt or truncated data file makes Open fail with [ErrCorrupt]. A failed disk sync is final: the store stops
-// taking writes and reads with [ErrFailed], because what the disk holds is no longer known; open it again.
+// taking writes and reads with [ErrFailed], because what the disk holds is no longer known; open it again. So is a write
+// to the disk that takes longer than Config.DiskTimeout. Before the disk is full, puts are refused with [ErrDiskFull].
+//
+// # Files
+//
+// What is written to Config.Dir is encrypted with the keys of Config.Keys, if there are any; [Store.Reencrypt] rotates
+// them. [Verify], [CompactFiles] and [Recover] work on the directory of a store that is closed: they look for damage,
+// shrink the bolt file, and make a new cluster from what is left of one that has lost its majority. docs/recovery.md
+// says when to do what.
 //
 // The store does not interpret values, authorize callers or serve a network; package etcdapi serves etcd's gRPC API
 // over it.

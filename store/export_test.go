@@ -74,9 +74,14 @@ func WithoutPromotion(cfg Config) Config {
 func (s *Store) LeadsAlone() bool { return s.engine.(*member).leadsAlone() }
 
 // Compacting has Raft replace its log by a snapshot, and keep nothing for others that are behind.
+// Trailing is what Compacting keeps of the log: more than one message of Raft's has (64), which is what a follower may
+// have of which the leader does not know. Below a snapshot Raft accepts nothing that its log does not have.
+const Trailing = 70
+
+// Compacting has Raft replace its log by a snapshot, and keep little for others that are behind.
 func (s *Store) Compacting() error {
 	m := s.engine.(*member)
-	reload := raft.ReloadableConfig{TrailingLogs: 1, SnapshotInterval: snapshotInterval, SnapshotThreshold: 8192, HeartbeatTimeout: raft.DefaultConfig().HeartbeatTimeout, ElectionTimeout: raft.DefaultConfig().ElectionTimeout}
+	reload := raft.ReloadableConfig{TrailingLogs: Trailing, SnapshotInterval: snapshotInterval, SnapshotThreshold: 8192, HeartbeatTimeout: raft.DefaultConfig().HeartbeatTimeout, ElectionTimeout: raft.DefaultConfig().ElectionTimeout}
 	if err := m.raft.ReloadConfig(reload); err != nil {
 		return err
 	}

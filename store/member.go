@@ -98,7 +98,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
-	m.logs = &noticingDisk{disk: &recentLog{disk: m.logs}, notices: &m.notices}
+	m.logs = &noticingDisk{disk: &recentLog{disk: &edgeDisk{disk: m.logs}}, notices: &m.notices}
 	m.failing = func() { m.progress.fire(); m.turn.fire() } // nobody waits for what will not come
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {

@@ -19,6 +19,7 @@ const (
 	noticeCommitted byte = 4 // a term, an index of it
 	callMember      byte = 5 // a change of membership: what became of it
 	callTell        byte = 6 // a table: a report
+	callVouch       byte = 7 // a name: 0 if it is a member's
 )
 
 // Changes of membership.
@@ -330,6 +331,11 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 			return append([]byte{2}, err.Error()...)
 		}
 		return refused
+	case callVouch:
+		if !slices.ContainsFunc(m.known(), func(p Peer) bool { return p.Name == string(content) }) {
+			return refused
+		}
+		return []byte{0}
 	default:
 		return refused
 	}
@@ -337,7 +343,7 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 
 // quick implements handler.
 func (m *member) quick(kind byte) bool {
-	return kind == callConfirm || kind == callTell || kind == noticeCommitted
+	return kind == callConfirm || kind == callTell || kind == callVouch || kind == noticeCommitted
 }
 
 // admits looks at another member's entry before it becomes part of the log: a damaged one would stop everybody, and

@@ -87,6 +87,8 @@ type peers struct {
 	loops   *sync.WaitGroup
 	greeted chan struct{} // slots for handshakes
 
+	guests guests // whom other members vouch for
+
 	mu     sync.Mutex
 	ended  bool
 	warned time.Time // when a connection was last said to be refused
@@ -199,7 +201,7 @@ func (p *peers) serve(raw net.Conn) {
 }
 
 func (p *peers) knows(name string) bool {
-	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name })
+	return slices.ContainsFunc(p.members(), func(m Peer) bool { return m.Name == name }) || p.guests.has(name)
 }
 
 // dial connects to a member. One that is not where the cluster believes is looked for where the Config has it: so

@@ -98,6 +98,9 @@ func openDisk(ctx context.Context, s *Store) (*durable, error) {
 	d.machine.rings[0].every, d.machine.rings[1].every = checkpointEvery, coarseEvery
 	if s.cfg.MemoryDisk != nil {
 		d.logs, err = s.cfg.MemoryDisk.open()
+		if behind := s.cfg.bugs.disk; behind != nil && err == nil {
+			d.logs = behind(d.logs, d.fail)
+		}
 		return d, err
 	}
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/hashicorp/raft"
 )
 
 // rounds groups reads: those that come while a round is under way share the next one, since the answers of the first
@@ -166,10 +168,11 @@ func (m *member) confirm(ctx context.Context, term uint64) error {
 	defer cancel()
 	asked := 0
 	for _, s := range m.configuration().Servers {
-		if !m.store.cfg.bugs.voter(s) {
+		if s.Suffrage == raft.Voter {
+			voters++
+		} else if !m.store.cfg.bugs.nonVoters {
 			continue
 		}
-		voters++
 		if s.ID == m.self {
 			stands++
 			continue

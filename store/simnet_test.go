@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -19,8 +20,11 @@ type simnet struct {
 	dialled   map[string]string // a connection's name at its dialling side: who that is
 	blocked   map[direction]bool
 	conns     map[*simConn]struct{}
+	delays    map[direction]time.Duration
+	lives     map[string]int              // how often a member's power has gone
 	before    func(d direction, p []byte) // called before each write
 	lost      int                         // connections that ended with bytes in them
+	late      int                         // writes that were delayed
 }
 
 type direction struct{ from, to string }
@@ -28,7 +32,7 @@ type direction struct{ from, to string }
 func newSimnet() *simnet {
 	return &simnet{
 		listeners: map[string]*memnet.Listener{}, dialled: map[string]string{},
-		blocked: map[direction]bool{}, conns: map[*simConn]struct{}{},
+		blocked: map[direction]bool{}, delays: map[direction]time.Duration{}, lives: map[string]int{}, conns: map[*simConn]struct{}{},
 	}
 }
 
@@ -66,12 +70,18 @@ func (n *simnet) wrap(conn net.Conn, d direction) *simConn {
 	return c
 }
 
-// dial returns the Dial of a member.
+// dial returns the Dial of a member, which is good until its power goes.
 func (n *simnet) dial(from string) func(context.Context, string) (net.Conn, error) {
+	n.mu.Lock()
+	life := n.lives[from]
+	n.mu.Unlock()
 	return func(ctx context.Context, to string) (net.Conn, error) {
 		for {
 			n.mu.Lock()
 			l := n.listeners[to]
+			if n.lives[from] != life {
+				l = nil
+			}
 			free := !n.blocked[direction{from, to}] && !n.blocked[direction{to, from}]
 			n.mu.Unlock()
 			if l == nil {
@@ -132,13 +142,50 @@ func (n *simnet) freeAll(lose bool) {
 	n.free(lose, all...)
 }
 
+// slow delays what is written into directions; 0 ends that.
+func (n *simnet) slow(delay time.Duration, ds ...direction) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, d := range ds {
+		if n.delays[d] = delay; delay == 0 {
+			delete(n.delays, d)
+		}
+	}
+}
+
+// cut ends a member's part in the network, without a word to anybody: its power has gone.
+func (n *simnet) cut(name string) {
+	n.mu.Lock()
+	n.lives[name]++
+	delete(n.listeners, name)
+	var dead []*simConn
+	for c := range n.conns {
+		if c.from == name || c.to == name {
+			dead = append(dead, c)
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range dead {
+		c.mu.Lock()
+		c.dead = true
+		c.mu.Unlock()
+	}
+}
+
 type simConn struct {
 	net.Conn
 	net *simnet
 	direction
 
 	mu   sync.Mutex
+	dead bool // what is written goes nowhere
 	held []byte
+	late []lateWrite // in order
+}
+
+type lateWrite struct {
+	at time.Time
+	p  []byte
 }
 
 func (c *simConn) Write(p []byte) (int, error) {
@@ -149,15 +196,49 @@ func (c *simConn) Write(p []byte) (int, error) {
 		before(c.direction, p)
 	}
 	c.net.mu.Lock()
+	blocked, delay := c.net.blocked[c.direction], c.net.delays[c.direction]
+	if delay > 0 {
+		c.net.late++
+	}
+	c.net.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.dead:
+		return len(p), nil
+	case blocked && len(c.late) == 0 || len(c.held) > 0:
+		c.held = append(c.held, p...)
+		return len(p), nil
+	case delay > 0 || len(c.late) > 0:
+		c.late = append(c.late, lateWrite{time.Now().Add(delay), bytes.Clone(p)})
+		if len(c.late) == 1 {
+			time.AfterFunc(delay, c.deliver)
+		}
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// deliver writes what is due.
+func (c *simConn) deliver() {
+	c.net.mu.Lock()
 	blocked := c.net.blocked[c.direction]
 	c.net.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if blocked || len(c.held) > 0 {
-		c.held = append(c.held, p...)
-		return len(p), nil
+	for len(c.late) > 0 && (blocked || !time.Now().Before(c.late[0].at)) {
+		switch first := c.late[0]; {
+		case c.dead:
+		case blocked:
+			c.held = append(c.held, first.p...)
+		default:
+			_, _ = c.Conn.Write(first.p) // fails if the connection has ended
+		}
+		c.late = c.late[1:]
 	}
-	return c.Conn.Write(p)
+	if len(c.late) > 0 {
+		time.AfterFunc(max(0, time.Until(c.late[0].at)), c.deliver)
+	}
 }
 
 func (c *simConn) flush(lose bool) {

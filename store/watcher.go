@@ -64,6 +64,7 @@ type Watcher struct {
 	req    WatchRequest
 	start  int64
 	cursor *watch.Cursor[Event]
+	seen   int64   // the revision up to which everything was delivered
 	rest   []Event // kept back, for a fault that tests put back
 }
 
@@ -111,7 +112,8 @@ func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 func (w *Watcher) Start() int64 { return w.start }
 
 // Next waits for events. It fails with ctx's error, after which the watcher can still be used; with ErrCompacted when
-// the watcher fell behind what is kept; with ErrClosed when it or the store was closed.
+// the watcher fell behind what is kept; with ErrClosed when it or the store was closed, or this member was sent a
+// snapshot in place of history: watching again from the next revision loses nothing.
 func (w *Watcher) Next(ctx context.Context) (WatchBatch, error) {
 	for {
 		if len(w.rest) > 0 {
@@ -149,6 +151,7 @@ func (w *Watcher) Close() error { return w.cursor.Close() }
 
 func (w *Watcher) batch(events []watch.Event[Event], revision int64) WatchBatch {
 	batch := WatchBatch{Revision: revision}
+	w.seen = max(w.seen, revision)
 	switch {
 	case len(events) == 0:
 	case !w.req.NoPut && !w.req.NoDelete:
@@ -180,6 +183,8 @@ func (w *Watcher) fail(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.As(err, &compacted) && compacted.CompactRevision < max(w.start, w.seen+1):
+		failed.Err = ErrClosed // a snapshot took the history's place, and what this one wants is still to come
 	case errors.As(err, &compacted):
 		failed.Err, failed.Revision = ErrCompacted, compacted.CompactRevision+1
 	case errors.Is(err, watch.ErrClosed):

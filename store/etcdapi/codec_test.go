@@ -103,6 +103,33 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
+// FuzzEvents compares the responses of watches, encoded for the first time and again.
+func FuzzEvents(f *testing.F) {
+	f.Add([]byte("\x02\x01\x01k\x01\x01v\x01\x05\x02\x01\x01\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		from := &source{b}
+		response := &pb.WatchResponse{
+			Header:  &pb.ResponseHeader{ClusterId: uint64(from.number()), Revision: from.number(), RaftTerm: 3},
+			WatchId: from.number(),
+		}
+		var all []store.Event
+		for range from.byte() % 4 {
+			kv := from.kv()
+			all = append(all, store.Event{Type: store.EventType(from.byte() % 2), KV: &kv, PrevKV: from.prev()})
+		}
+		a := &watchAppender{message: watchMessage{response: response, events: all}, encoded: new(eventCache)}
+		response.Events = events(all)
+		want, err := proto.Marshal(response)
+		require.NoError(t, err)
+		for busy := range int64(3) {
+			a.encoded.busy.Store(busy)
+			require.Equal(t, want, append([]byte{}, a.AppendTo(nil)...))
+			require.Equal(t, want, append([]byte{}, a.AppendTo(nil)...), "kept")
+		}
+		require.Equal(t, len(want), a.size())
+	})
+}
+
 // FuzzDecode has this package's reading agree with the generated code's where it reads at all.
 func FuzzDecode(f *testing.F) {
 	for _, m := range []proto.Message{

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/etcdapi/transport"
 )
 
 // watchChunk is the size in bytes above which a batch of events is sent in several responses, at the borders of
@@ -58,6 +59,15 @@ func events(batch []store.Event) []*mvccpb.Event {
 // fragments: clients put them together by their order alone.
 func (s *Server) sendWatch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse], m watchMessage) error {
 	limit := s.maxMessage()
+	if g, ok := stream.(*grpc.GenericServerStream[pb.WatchRequest, pb.WatchResponse]); ok && len(m.events) > 0 && transport.TakesAppender(g.ServerStream) {
+		a := &watchAppender{message: m, encoded: s.encoded}
+		if !m.fragment || len(m.events) == 1 || a.size() < limit {
+			return g.SendMsg(a)
+		}
+	}
+	if len(m.events) > 0 {
+		m.response.Events = events(m.events)
+	}
 	if !m.fragment || len(m.response.Events) < 2 || proto.Size(m.response) < limit {
 		return stream.Send(m.response)
 	}

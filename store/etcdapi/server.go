@@ -63,6 +63,7 @@ type Server struct {
 	store    *store.Store
 	cfg      Config
 	memberID uint64
+	encoded  *eventCache
 	closed   chan struct{}
 	once     sync.Once
 }
@@ -97,7 +98,7 @@ func New(s *store.Store, cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	return &Server{store: s, cfg: cfg, memberID: store.MemberID(s.Name()), closed: make(chan struct{})}
+	return &Server{store: s, cfg: cfg, memberID: store.MemberID(s.Name()), encoded: new(eventCache), closed: make(chan struct{})}
 }
 
 // Register adds the services to a gRPC server that does not serve yet. Serve does it by itself, and Transport makes

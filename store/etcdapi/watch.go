@@ -121,6 +121,7 @@ type watchStream struct {
 // watchMessage is a response on its way.
 type watchMessage struct {
 	response *pb.WatchResponse
+	events   []store.Event // of the response, which has none itself
 	fragment bool
 	turn     *turn
 }
@@ -170,7 +171,7 @@ func (w *watchStream) fail(err error) {
 // put queues a response. The caller holds the mutex.
 func (w *watchStream) put(r *pb.WatchResponse, revision int64, fragment bool, t *turn) {
 	r.Header = w.server.at(revision)
-	w.queue = append(w.queue, watchMessage{r, fragment, t})
+	w.queue = append(w.queue, watchMessage{response: r, fragment: fragment, turn: t})
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -260,6 +261,7 @@ func (w *watchStream) create(r *pb.WatchCreateRequest, control *turn) error {
 		return cursor.Close()
 	}
 	w.watches[id] = one
+	w.server.encoded.busy.Add(1)
 	if w.progress != nil {
 		w.ask(one)
 	}
@@ -310,6 +312,7 @@ func (w *watchStream) cancel(id int64, control *turn) error {
 // pull delivers one watch's events until it ends.
 func (w *watchStream) pull(one *streamWatch) {
 	defer one.cursor.Close() // never fails
+	defer w.server.encoded.busy.Add(-1)
 	var idle *time.Timer
 	if one.notify {
 		idle = time.AfterFunc(w.server.progressInterval(), one.cursor.Progress)
@@ -333,7 +336,8 @@ func (w *watchStream) pull(one *streamWatch) {
 				w.mu.Unlock()
 				return // canceled, and the client was told
 			}
-			w.put(&pb.WatchResponse{WatchId: one.id, Events: events(chunk)}, revision, one.fragment, &one.turn)
+			w.put(&pb.WatchResponse{WatchId: one.id}, revision, one.fragment, &one.turn)
+			w.queue[len(w.queue)-1].events = chunk
 			w.mu.Unlock()
 			if err := one.turn.wait(w.ctx); err != nil {
 				return

@@ -153,13 +153,23 @@ func decode(message []byte, into any) error {
 	return nil
 }
 
-// Raw is an encoded message. A handler may send it instead of one that is still to be encoded.
-type Raw []byte
+// Appender is a message that encodes itself. A handler may send it instead of one of protobuf's, on a stream that
+// TakesAppender.
+type Appender interface {
+	// AppendTo appends the encoded message.
+	AppendTo(b []byte) []byte
+}
+
+// TakesAppender reports whether a stream is one of this package's.
+func TakesAppender(stream grpc.ServerStream) bool {
+	_, ours := stream.(*serverStream)
+	return ours
+}
 
 func encode(b []byte, message any) ([]byte, error) {
 	switch m := message.(type) {
-	case Raw:
-		return append(b, m...), nil
+	case Appender:
+		return m.AppendTo(b), nil
 	case proto.Message:
 		return proto.MarshalOptions{}.MarshalAppend(b, m)
 	}
