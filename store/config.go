@@ -54,10 +54,9 @@ type Config struct {
 	// store without peers, and then what follows here is not used.
 	Name string
 	// Peers are the members that a new cluster begins with, this one among them, and the same for each of them. A
-	// single one leads at once and others can join it. With Join they are this one and all that are
-	// members now: who is not among them can't reach it. Once Dir
-	// holds data, it says who is a member, and Peers only where this one is now, and where others may be if they
-	// are not where they were.
+	// single one leads at once and others can join it. With Join they are this one and all that are members now: who is
+	// not among them can't reach it. Once Dir holds data, that says who is a member, and Peers only where this one is
+	// now, and where others may be if they are not where they were.
 	Peers []Peer
 	// Join makes a member with an empty Dir wait until the cluster has added it, with Store.AddMember.
 	Join bool
@@ -67,8 +66,10 @@ type Config struct {
 	// Dial connects to another member's address. Nil means TCP.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// TLS has this member's certificate, which must be valid for Name, and the authorities (RootCAs, ClientCAs) that
-	// issue those of the members. The connections are TLS 1.3 with certificates on both sides. Nil means no TLS:
-	// only for connections within one process or machine.
+	// issue those of the members. The connections are TLS 1.3 with certificates on both sides. GetCertificate and
+	// GetClientCertificate are asked for each connection, so that a certificate can be replaced while the member runs;
+	// connections that stand go on with the old one. Nil means no TLS: only for connections within one process or
+	// machine.
 	TLS *tls.Config
 	// ClientURLs are where clients reach what serves this store, such as package etcdapi: all members tell them, in
 	// Status. The store itself does not listen there.

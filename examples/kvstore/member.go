@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -67,13 +68,26 @@ func serve(ctx context.Context, args []string, out io.Writer) (err error) {
 			fmt.Fprintf(out, "\n  etcdctl --endpoints=%[1]s put greeting hello\n  etcdctl --endpoints=%[1]s get greeting\n\nCtrl-C ends it\n", url)
 		}
 	}
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		fmt.Fprintln(out, "stopping")
-		err = <-ended
+	rotate := make(chan os.Signal, 1)
+	if o.keys != "" {
+		signal.Notify(rotate, syscall.SIGHUP)
+		defer signal.Stop(rotate)
 	}
-	return err
+	for {
+		select {
+		case err = <-ended:
+			return err
+		case <-ctx.Done():
+			fmt.Fprintln(out, "stopping")
+			return <-ended
+		case <-rotate:
+			if err := s.Reencrypt(ctx); err != nil {
+				fmt.Fprintln(out, "the files are not all encrypted with the first key:", err)
+			} else {
+				fmt.Fprintln(out, "all files are encrypted with the first key")
+			}
+		}
+	}
 }
 
 func (o *options) peerScheme() string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -106,7 +107,7 @@ func parseMember(args []string) (options, error) {
 	f.Uint64Var(&o.snapshotEntries, "snapshot-entries", 0, "Raft entries between snapshots; 0 for 8192")
 	f.BoolVar(&o.verbose, "v", false, "log the ordinary course of things too")
 	if err := f.Parse(args); err != nil {
-		if err == flag.ErrHelp {
+		if errors.Is(err, flag.ErrHelp) {
 			return o, err
 		}
 		return o, usageError{err}
