@@ -36,6 +36,9 @@ func commands() []command {
 		{"member", "list | add NAME HOST:PORT | remove NAME", "show or change the members", memberCommand},
 		{"move-leader", "NAME", "have another member lead", moveLeader},
 		{"snapshot", "save FILE | restore FILE --data-dir DIR [--name ... --peers ...]", "back up a running member; begin a new store with a back-up", snapshot},
+		{"verify", "--data-dir DIR", "check the files of a member that is stopped, and say what they hold", verify},
+		{"compact", "--data-dir DIR", "make the bolt file of a member that is stopped small", compact},
+		{"recover", "--data-dir DIR [--name ... --peers ...]", "make a new cluster of one of the files of a survivor, when the majority is lost", recoverFiles},
 	}
 }
 

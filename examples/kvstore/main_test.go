@@ -120,6 +120,10 @@ func TestMistakes(t *testing.T) {
 		{"--log-store paper", "want bolt or wal"},
 		{"--keys nowhere", "--keys"},
 		{"certs", "names are missing"},
+		{"verify", "--data-dir is missing"},
+		{"compact surplus", "unknown argument"},
+		{"recover --data-dir " + dir, "in use"},
+		{"recover --name a --data-dir x --peers a=127.0.0.1:1,b=127.0.0.1:2", "alone"},
 		{"member frobnicate", "want member list"},
 		{"member add a nowhere", "want HOST:PORT"},
 		{"snapshot restore nothing", "--data-dir is missing"},
@@ -190,6 +194,24 @@ func TestCluster(t *testing.T) {
 	for _, name := range []string{"d", "b", "a"} {
 		members[name].finish(t)
 	}
+
+	// b and d are lost: a goes on alone.
+	require.Contains(t, run(t, "verify", "--data-dir", file("a")), "1 keys")
+	require.Contains(t, run(t, "compact", "--data-dir", file("a")), "bytes before")
+	alone := []string{"a=" + addrs["a"]}
+	require.Contains(t, run(t, "recover", "--data-dir", file("a"), "--name", "a", "--peers", alone[0]), "1 keys")
+	recovered := member("a", alone)
+	url, _, _ = strings.Cut(recovered.says(t, "serving at "), ";")
+	got, err := pb.NewKVClient(connect(t, file("certs/ca.crt"), url)).Range(t.Context(), &pb.RangeRequest{Key: []byte("greeting")})
+	require.NoError(t, err)
+	require.Len(t, got.Kvs, 1)
+	require.Equal(t, "hello", string(got.Kvs[0].Value))
+	recovered.finish(t)
+	segment, err := os.ReadFile(file("b/wal/0000000000000001.wal"))
+	require.NoError(t, err)
+	segment[600] ^= 1
+	require.NoError(t, os.WriteFile(file("b/wal/0000000000000001.wal"), segment, 0o600))
+	require.Error(t, dispatch(t.Context(), []string{"verify", "--data-dir", file("b"), "--log-store", "wal"}, &bytes.Buffer{}), "it is damaged")
 }
 
 func connect(t *testing.T, ca, url string) *grpc.ClientConn {
