@@ -2,6 +2,9 @@
 //
 //	go -C bench run . -write ../docs/benchmarks.md
 //
+// It runs on Linux, whose files in /proc it reads. With -quick it takes about a minute; -busy is for a machine that others
+// use too.
+//
 // Each server runs in a process of its own, this program executed again, so that what the system says of the process
 // is what the server used: processor time per operation, resident memory. There are three kinds of server. etcd is
 // etcd's own embed package with its defaults, but for a larger quota and no logs. keelson is package store with its

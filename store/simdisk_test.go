@@ -83,13 +83,15 @@ func copyInmem(to, from *raft.InmemStore) {
 			_ = to.StoreLog(entry)
 		}
 	}
-	for _, key := range []string{"CurrentTerm", "LastVoteTerm"} {
+	for _, key := range []string{"CurrentTerm", "LastVoteTerm", string(foundersKey)} {
 		if n, err := from.GetUint64([]byte(key)); err == nil {
 			_ = to.SetUint64([]byte(key), n)
 		}
 	}
-	if p, err := from.Get([]byte("LastVoteCand")); err == nil {
-		_ = to.Set([]byte("LastVoteCand"), p)
+	for _, key := range []string{"LastVoteCand", string(nameKey)} {
+		if p, err := from.Get([]byte(key)); err == nil {
+			_ = to.Set([]byte(key), p)
+		}
 	}
 }
 
@@ -123,6 +125,13 @@ func (d *SimDisk) Break() {
 	d.mu.Lock()
 	d.broken = true
 	d.mu.Unlock()
+}
+
+// Broken reports whether syncs fail.
+func (d *SimDisk) Broken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
 }
 
 // Counts returns how many writes crashes have undone, and how many syncs met a fault.

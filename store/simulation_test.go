@@ -46,7 +46,8 @@ type simulation struct {
 	trace     []string
 	faults    map[string]int
 	leaders   map[uint64]string // by term
-	terms     map[string]uint64 // the highest that a member told
+	terms     map[string]uint64 // the highest that a member told twice, one look after the other
+	told      map[string]simTold
 	problems  []string
 	alive     map[int64]time.Time // leases: when each would run out, by the last keep-alive that was acknowledged
 	freed     map[string]int64    // keys that outlived their lease, and since which revision
@@ -56,6 +57,12 @@ type simulation struct {
 	installed int   // snapshots that a member was sent
 }
 
+// simTold is the term that a member told last.
+type simTold struct {
+	member *store.Store
+	term   uint64
+}
+
 var simNames = []string{"a", "b", "c"}
 
 func newSimulation(bug store.Bug) *simulation { return newSeededSimulation(0, bug) }
@@ -63,7 +70,7 @@ func newSimulation(bug store.Bug) *simulation { return newSeededSimulation(0, bu
 func newSeededSimulation(seed uint64, bug store.Bug) *simulation {
 	sim := &simulation{
 		net: newSimnet(), bug: bug, seed: seed, start: time.Now(), names: slices.Clone(simNames), members: map[string]*store.Store{},
-		disks: map[string]*store.SimDisk{}, faults: map[string]int{}, leaders: map[uint64]string{}, terms: map[string]uint64{},
+		disks: map[string]*store.SimDisk{}, faults: map[string]int{}, leaders: map[uint64]string{}, terms: map[string]uint64{}, told: map[string]simTold{},
 		alive: map[int64]time.Time{}, freed: map[string]int64{}, compacted: map[int64]bool{}, events: map[int64][]store.Event{}, known: 1,
 	}
 	return sim
@@ -244,6 +251,9 @@ func (sim *simulation) leader(ctx context.Context) (name string) {
 		if err != nil {
 			continue
 		}
+		if disk := sim.disk(n); sim.member(n) != s || disk == nil || disk.Broken() {
+			continue // its power has gone, or its disk has failed: it can do nothing any more, whatever it says
+		}
 		if first.Term < before {
 			sim.problem("the term of member %s fell from %d to %d", n, before, first.Term)
 		}
@@ -253,7 +263,10 @@ func (sim *simulation) leader(ctx context.Context) (name string) {
 			}
 		}
 		sim.mu.Lock()
-		sim.terms[n] = max(sim.terms[n], first.Term)
+		if last := sim.told[n]; last.member == s && last.term == first.Term { // it was there a while ago
+			sim.terms[n] = max(sim.terms[n], first.Term)
+		}
+		sim.told[n] = simTold{s, first.Term}
 		two := ""
 		if second.Leader && first.Term == second.Term {
 			if two = sim.leaders[second.Term]; two == n {

@@ -30,6 +30,14 @@ func (s *source) number() int64 {
 	return n
 }
 
+// revision is a store's, which is never 0.
+func (s *source) revision() int64 {
+	if n := s.number(); n != 0 {
+		return n
+	}
+	return 1
+}
+
 func (s *source) bytes() []byte {
 	n := min(int(s.byte())*int(s.byte()), len(s.left))
 	b := s.left[:n]
@@ -60,16 +68,16 @@ func (s *source) prev() *store.KV {
 }
 
 func (s *source) txn(depth int) *store.TxnResult {
-	res := &store.TxnResult{Succeeded: s.byte()%2 == 0, Revision: s.number()}
+	res := &store.TxnResult{Succeeded: s.byte()%2 == 0, Revision: s.revision()}
 	for range s.byte() % 4 {
 		var r store.OpResult
 		switch kind := s.byte() % 4; {
 		case kind == 0:
-			r.Range = &store.RangeResult{KVs: s.kvs(), More: s.byte()%2 == 0, Count: s.number(), Revision: s.number()}
+			r.Range = &store.RangeResult{KVs: s.kvs(), More: s.byte()%2 == 0, Count: s.number(), Revision: s.revision()}
 		case kind == 1:
-			r.Put = &store.PutResult{PrevKV: s.prev(), Revision: s.number()}
+			r.Put = &store.PutResult{PrevKV: s.prev(), Revision: s.revision()}
 		case kind == 2 || depth > 3:
-			r.Delete = &store.DeleteResult{Deleted: s.number(), PrevKVs: s.kvs(), Revision: s.number()}
+			r.Delete = &store.DeleteResult{Deleted: s.number(), PrevKVs: s.kvs(), Revision: s.revision()}
 		default:
 			r.Txn = s.txn(depth + 1)
 		}
@@ -92,11 +100,11 @@ func FuzzEncode(f *testing.F) {
 		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(api.txnResponse(res))
 		require.NoError(t, err)
 		require.Equal(t, want, appendTxn([]byte{}, api.at(res.Revision), res))
-		one := &store.RangeResult{KVs: from.kvs(), More: from.byte()%2 == 0, Count: from.number(), Revision: from.number()}
+		one := &store.RangeResult{KVs: from.kvs(), More: from.byte()%2 == 0, Count: from.number(), Revision: from.revision()}
 		want, err = proto.Marshal(api.rangeResponse(one))
 		require.NoError(t, err)
 		require.Equal(t, want, appendRange(nil, api.at(one.Revision), one))
-		put := &store.PutResult{PrevKV: from.prev(), Revision: from.number()}
+		put := &store.PutResult{PrevKV: from.prev(), Revision: from.revision()}
 		want, err = proto.Marshal(api.putResponse(put))
 		require.NoError(t, err)
 		require.Equal(t, want, appendPut(nil, api.at(put.Revision), put))

@@ -21,7 +21,8 @@
 //     etcd's is, so that etcdctl takes it. Config.Restore of package store reads it, etcdutl does not.
 //   - HashKV is over what keys are at the revision. Members agree on it, but with etcd's number they don't.
 //   - Defragment succeeds and does nothing: there is nothing to do while the store is open.
-//   - Alarms come and go with their reason and can't be raised by hand. Disarming changes nothing.
+//   - Alarms come and go with their reason and can't be raised by hand. NOSPACE is a quota that is exceeded or a disk
+//     that is nearly full, CORRUPT a member whose data differ. Only NOSPACE of the member that is asked can be disarmed.
 //   - Downgrade is refused in etcd's words: no version can be gone back to.
 //   - Leases of one second are granted; etcd makes them longer than an election. Numbers of leases are not negative.
 //   - RangeStream sends what one Range finds; like etcd it takes neither an order nor bounds on revisions.

@@ -49,6 +49,7 @@ func (s *Server) fail(err error) error {
 		{store.ErrLeaseExists, rpctypes.ErrGRPCLeaseExist},
 		{store.ErrLeaseTTL, rpctypes.ErrGRPCLeaseTTLTooLarge},
 		{store.ErrTooLarge, rpctypes.ErrGRPCRequestTooLarge},
+		{store.ErrDiverged, rpctypes.ErrGRPCCorrupt},
 		{store.ErrNotMember, rpctypes.ErrGRPCStopped}, // etcd's member stops when it was removed
 		{store.ErrClosed, rpctypes.ErrGRPCStopped},
 		{store.ErrFailed, rpctypes.ErrGRPCStopped},

@@ -429,3 +429,37 @@ func TestMaintenance(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, before.Hash, now.Hash)
 }
+
+// TestAlarm fills a store up to its quota: puts are refused until something is deleted and compacted.
+func TestAlarm(t *testing.T) {
+	s, conn := start(t, store.Config{QuotaBytes: 10_000}, etcdapi.Config{})
+	kv, maintenance, ctx := pb.NewKVClient(conn), pb.NewMaintenanceClient(conn), t.Context()
+	var err error
+	for i := 0; err == nil; i++ {
+		require.Less(t, i, 100)
+		_, err = kv.Put(ctx, &pb.PutRequest{Key: fmt.Append(nil, i), Value: make([]byte, 1000)})
+	}
+	require.Equal(t, rpctypes.ErrGRPCNoSpace.Error(), err.Error())
+	list := func(action pb.AlarmRequest_AlarmAction) []*pb.AlarmMember {
+		res, err := maintenance.Alarm(ctx, &pb.AlarmRequest{Action: action})
+		require.NoError(t, err)
+		return res.Alarms
+	}
+	alarms := list(pb.AlarmRequest_GET)
+	require.Len(t, alarms, 1)
+	require.Equal(t, pb.AlarmType_NOSPACE, alarms[0].Alarm)
+	require.Equal(t, store.MemberID(""), alarms[0].MemberID)
+	st, err := maintenance.Status(ctx, &pb.StatusRequest{})
+	require.NoError(t, err)
+	require.EqualValues(t, 10_000, st.DbSizeQuota)
+	require.Len(t, st.Errors, 1)
+	require.Contains(t, st.Errors[0], "NOSPACE")
+	del, err := kv.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte{0}, RangeEnd: []byte{0}})
+	require.NoError(t, err)
+	require.NotZero(t, del.Deleted)
+	require.NoError(t, s.Compact(ctx, del.Header.Revision))
+	list(pb.AlarmRequest_DEACTIVATE)
+	require.Empty(t, list(pb.AlarmRequest_GET))
+	_, err = kv.Put(ctx, &pb.PutRequest{Key: []byte("a"), Value: make([]byte, 1000)})
+	require.NoError(t, err)
+}

@@ -31,7 +31,7 @@ func (s *maintenanceServer) Status(ctx context.Context, _ *pb.StatusRequest) (*p
 		Header: s.at(st.Revision), Version: s.cfg.Version, StorageVersion: minor(s.cfg.Version),
 		DbSize: st.Bytes, DbSizeInUse: st.Bytes,
 		RaftIndex: st.Index, RaftAppliedIndex: st.Index, RaftTerm: st.Term,
-		Leader: m.leader, IsLearner: m.self.learner, DowngradeInfo: &pb.DowngradeInfo{},
+		Leader: m.leader, DbSizeQuota: st.QuotaBytes, IsLearner: m.self.learner, DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	if st.Durable {
 		out.DbSize, out.DbSizeInUse = st.FileBytes, st.FileBytes-st.FreeBytes
@@ -51,8 +51,8 @@ func minor(version string) string {
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// Alarm implements pb.MaintenanceServer. Alarms come and go with their reason: they can't be raised by hand, and
-// disarming one answers with those that there are and changes nothing.
+// Alarm implements pb.MaintenanceServer. Alarms can't be raised by hand. They go by themselves when their reason is
+// gone; disarming that of a quota, which only the member itself can do, has it tried again before that.
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	if r.Action == pb.AlarmRequest_ACTIVATE {
 		return nil, rpctypes.ErrGRPCNotCapable
@@ -64,6 +64,9 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 	m := s.members(&st)
 	out := &pb.AlarmResponse{Header: s.at(0)}
 	for _, a := range s.alarms(&st, &m) {
+		if r.Action == pb.AlarmRequest_DEACTIVATE && a.MemberID == s.memberID && a.Alarm == pb.AlarmType_NOSPACE {
+			s.store.Disarm()
+		}
 		if (r.MemberID == 0 || r.MemberID == a.MemberID) && (r.Alarm == pb.AlarmType_NONE || r.Alarm == a.Alarm) {
 			out.Alarms = append(out.Alarms, a)
 		}
@@ -73,6 +76,12 @@ func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.
 
 // alarms returns what etcd would have raised an alarm for.
 func (s *Server) alarms(st *store.Status, m *members) (alarms []*pb.AlarmMember) {
+	for _, a := range st.Alarms {
+		// A member may be short of two things, which are one alarm of etcd's.
+		if n := len(alarms); n == 0 || alarms[n-1].MemberID != a.MemberID {
+			alarms = append(alarms, &pb.AlarmMember{MemberID: a.MemberID, Alarm: pb.AlarmType_NOSPACE})
+		}
+	}
 	for _, one := range m.all {
 		if one.diverged {
 			alarms = append(alarms, &pb.AlarmMember{MemberID: one.id, Alarm: pb.AlarmType_CORRUPT})

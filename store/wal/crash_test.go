@@ -142,6 +142,7 @@ type tally struct {
 func powerCuts(seed uint64, lies bool, count *tally) error {
 	rnd := rand.New(rand.NewPCG(seed, 99))
 	disk, before := newMemory(), newModel()
+	disk.sparse = seed%2 == 1
 	after := before // if what was under way at the cut was done
 	for serial, generation := uint64(1), 0; generation < 12; generation++ {
 		disk.calls, disk.crashAt = 0, 1+rnd.IntN(1<<(1+rnd.IntN(8)))

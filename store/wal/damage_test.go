@@ -45,7 +45,6 @@ func reopen(t *testing.T, content []byte) (last uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer s.Close()
 	last, err = s.LastIndex()
 	require.NoError(t, err)
 	for i := uint64(1); i <= last; i++ {
@@ -55,6 +54,15 @@ func reopen(t *testing.T, content []byte) (last uint64, err error) {
 	}
 	// It goes on from there.
 	require.NoError(t, s.StoreLog(entry(last+1, 20*int(last+1))))
+	require.NoError(t, s.Close())
+	s, err = openLog(disk, "disk", damagedBytes)
+	require.NoError(t, err)
+	for i := uint64(1); i <= last+1; i++ {
+		var e raft.Log
+		require.NoError(t, s.GetLog(i, &e))
+		require.Equal(t, entry(i, 20*int(i)).Data, e.Data)
+	}
+	require.NoError(t, s.Close())
 	return last, nil
 }
 

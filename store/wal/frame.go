@@ -79,7 +79,8 @@ func finishFrame(p []byte, k kind, number, salt uint64) []byte {
 	return append(p, zeros[:padded(content)-len(p)]...)
 }
 
-// decodeFrame reads the frame that p begins with, and says how long it is with its padding.
+// decodeFrame reads the frame that p begins with, and says how long it is with its padding. The length of p is a
+// multiple of 8.
 func decodeFrame(p []byte, salt uint64) (f frame, size int, ok bool) {
 	order := binary.LittleEndian
 	if len(p) < frameHead || order.Uint64(p[16:]) != salt {
@@ -93,7 +94,7 @@ func decodeFrame(p []byte, salt uint64) (f frame, size int, ok bool) {
 	if crc32.Checksum(p[4:end], castagnoli) != order.Uint32(p) {
 		return f, 0, false
 	}
-	return frame{kind(p[24]), order.Uint64(p[8:]), p[frameHead:end]}, min(padded(int(content)), len(p)), true
+	return frame{kind(p[24]), order.Uint64(p[8:]), p[frameHead:end]}, padded(int(content)), true
 }
 
 // laterFrame says whether p, where no frame begins, has one somewhere that is numbered so or higher: then what is

@@ -38,7 +38,7 @@ func openLog(files files, dir string, segmentBytes int64) (_ *Log, err error) {
 		l.segments, l.number = []*segment{first}, 2
 		return l, nil
 	}
-	last := 0 // the size of the last frame
+	var last []byte // frame
 	for i, number := range numbers {
 		if last, err = l.replay(number, i == len(numbers)-1); err != nil {
 			return nil, err
@@ -103,40 +103,40 @@ func (l *Log) noteFree(name string) error {
 	return nil
 }
 
-// replay reads a segment, and says how large its last frame is.
-func (l *Log) replay(number uint64, newest bool) (last int, err error) {
+// replay reads a segment, and returns its last frame.
+func (l *Log) replay(number uint64, newest bool) (last []byte, err error) {
 	name := segmentName(number)
 	fail := func(at int, kind error, format string, args ...any) error {
 		return fmt.Errorf("%w: %s/%s at %d: %s", kind, l.dir, name, at, fmt.Sprintf(format, args...))
 	}
 	f, err := l.files.open(name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	s := &segment{number: number, file: f}
 	l.segments = append(l.segments, s)
 	p, err := readAll(f)
 	if err != nil {
-		return 0, fmt.Errorf("%s/%s: %w", l.dir, name, err)
+		return nil, fmt.Errorf("%s/%s: %w", l.dir, name, err)
 	}
-	s.size = int64(len(p))
+	s.size = max(int64(len(p)), l.segmentBytes) // where files are not allocated, they grow
 	format := byte(0)
 	s.header, format = decodeHeader(p)
 	switch {
 	case format > version:
-		return 0, fail(0, store.ErrVersion, "format version %d, this release reads up to %d", format, version)
+		return nil, fail(0, store.ErrVersion, "format version %d, this release reads up to %d", format, version)
 	case format != version:
-		return 0, fail(0, store.ErrCorrupt, "no header of a segment")
+		return nil, fail(0, store.ErrCorrupt, "no header of a segment")
 	case s.segment != number:
-		return 0, fail(0, store.ErrCorrupt, "the header is that of segment %d", s.segment)
+		return nil, fail(0, store.ErrCorrupt, "the header is that of segment %d", s.segment)
 	case len(l.segments) == 1:
 		l.id, l.number = s.log, s.frame
 	case s.log != l.id:
-		return 0, fail(0, store.ErrCorrupt, "the segment is of log %016x, and those before it are of %016x", s.log, l.id)
+		return nil, fail(0, store.ErrCorrupt, "the segment is of log %016x, and those before it are of %016x", s.log, l.id)
 	case s.frame != l.number:
 		before := l.segments[len(l.segments)-2]
 		name = segmentName(before.number)
-		return 0, fail(int(before.end), store.ErrCorrupt, "frame %d can't be read, and the next segment begins with %d", l.number, s.frame)
+		return nil, fail(int(before.end), store.ErrCorrupt, "frame %d can't be read, and the next segment begins with %d", l.number, s.frame)
 	}
 	at := headerSize
 	for {
@@ -149,7 +149,7 @@ func (l *Log) replay(number uint64, newest bool) (last int, err error) {
 			break
 		}
 		if at == headerSize && f.kind != kindState {
-			return 0, fail(at, store.ErrCorrupt, "the segment begins with a frame of kind %d", f.kind)
+			return nil, fail(at, store.ErrCorrupt, "the segment begins with a frame of kind %d", f.kind)
 		}
 		if l.number == l.segments[0].frame {
 			err = l.state.begin(f.content)
@@ -157,24 +157,25 @@ func (l *Log) replay(number uint64, newest bool) (last int, err error) {
 			err = l.state.apply(f, s, int64(at))
 		}
 		if err != nil {
-			return 0, fail(at, store.ErrCorrupt, "%v", err)
+			return nil, fail(at, store.ErrCorrupt, "%v", err)
 		}
-		at, last = at+size, size
+		at, last = at+size, p[at:at+size]
 		l.clean = f.kind == kindClosed
 		l.number++
 	}
 	s.end = int64(at)
 	switch {
 	case at == headerSize:
-		return 0, fail(at, store.ErrCorrupt, "the segment's first frame can't be read")
+		return nil, fail(at, store.ErrCorrupt, "the segment's first frame can't be read")
 	case newest && s.sealed:
-		return 0, fail(at, store.ErrCorrupt, "%s follows and is missing", segmentName(number+1))
+		return nil, fail(at, store.ErrCorrupt, "%s follows and is missing", segmentName(number+1))
 	case newest && laterFrame(p[at:], s.salt, l.number):
-		return 0, fail(at, store.ErrCorrupt, "frame %d can't be read, and a later one can", l.number)
+		return nil, fail(at, store.ErrCorrupt, "frame %d can't be read, and a later one can", l.number)
 	}
 	return last, nil
 }
 
+// readAll reads a file, and zeros behind it up to a multiple of 8: a power cut can take a frame's padding away.
 func readAll(f file) ([]byte, error) {
 	size, err := f.size()
 	if err != nil {
@@ -183,8 +184,8 @@ func readAll(f file) ([]byte, error) {
 	if size > 2*maxFrame {
 		return nil, fmt.Errorf("%w: a segment of %d bytes", store.ErrCorrupt, size)
 	}
-	p := make([]byte, size)
-	_, err = f.ReadAt(p, 0)
+	p := make([]byte, (size+7)&^7)
+	_, err = f.ReadAt(p[:size], 0)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
@@ -193,14 +194,9 @@ func readAll(f file) ([]byte, error) {
 
 // settle makes durable what was read: the last frame and the names could be in memory only, even after a sync that
 // failed.
-func (l *Log) settle(last int) error {
+func (l *Log) settle(last []byte) error {
 	newest := l.segments[len(l.segments)-1]
-	p := make([]byte, last)
-	at := newest.end - int64(last)
-	if _, err := newest.file.ReadAt(p, at); err != nil {
-		return err
-	}
-	if _, err := newest.file.WriteAt(p, at); err != nil {
+	if _, err := newest.file.WriteAt(last, newest.end-int64(len(last))); err != nil {
 		return err
 	}
 	if err := newest.file.sync(); err != nil {

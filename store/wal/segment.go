@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -41,43 +42,54 @@ func isFree(name string) bool {
 
 // makeSegment begins a segment that has room for more bytes beyond its state, in a free file or a new one. It returns
 // when all of it is on disk.
-func (l *Log) makeSegment(number, firstFrame uint64, more int) (*segment, error) {
-	s := &segment{number: number, header: header{log: l.id, salt: rand.Uint64(), segment: number, frame: firstFrame}}
+func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err error) {
+	s = &segment{number: number, header: header{log: l.id, salt: rand.Uint64(), segment: number, frame: firstFrame}}
 	first := append(s.header.encode(), make([]byte, frameHead)...)
 	first = append(first[:headerSize], finishFrame(l.state.encode(first[headerSize:]), kindState, firstFrame, s.salt)...)
 	s.end = int64(len(first))
 	s.size = max(l.segmentBytes, s.end+int64(more)+frameHead+8) // and a seal
 	name := newName
-	var err error
 	if len(l.free) > 0 && l.free[0].size >= s.size {
-		name = l.free[0].name
-		s.size = l.free[0].size
-		s.file, err = l.files.open(name)
+		name, s.size = l.free[0].name, l.free[0].size
 		l.mu.Lock()
 		l.free = l.free[1:]
 		l.mu.Unlock()
-	} else if s.file, err = l.files.create(name); err == nil {
-		err = s.file.allocate(s.size)
 	}
-	if err == nil {
-		_, err = s.file.WriteAt(first, 0)
-	}
-	if err == nil {
-		err = s.file.sync()
-	}
-	if err == nil {
-		err = l.files.rename(name, segmentName(number))
-	}
-	if err == nil {
-		err = l.files.syncDir()
-	}
-	if err != nil {
-		if s.file != nil {
-			_ = s.file.Close()
-		}
+	if err := l.fill(name, first, s.size); err != nil {
 		return nil, err
 	}
-	return s, nil
+	if err := l.files.rename(name, segmentName(number)); err != nil {
+		return nil, err
+	}
+	if err := l.files.syncDir(); err != nil {
+		return nil, err
+	}
+	s.file, err = l.files.open(segmentName(number))
+	return s, err
+}
+
+// fill puts the beginning of a segment into a new file or one that is to be used again, on disk. The file is closed
+// then: Windows renames no other.
+func (l *Log) fill(name string, first []byte, size int64) (err error) {
+	var f file
+	if name == newName {
+		f, err = l.files.create(name)
+	} else {
+		f, err = l.files.open(name)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if name == newName {
+		if err := f.allocate(size); err != nil {
+			return err
+		}
+	}
+	if _, err := f.WriteAt(first, 0); err != nil {
+		return err
+	}
+	return f.sync()
 }
 
 // seal ends a segment: the next one is there.
