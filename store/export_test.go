@@ -70,6 +70,9 @@ func WithoutPromotion(cfg Config) Config {
 	return cfg
 }
 
+// LeadsAlone reports whether the member serves reads without asking others.
+func (s *Store) LeadsAlone() bool { return s.engine.(*member).leadsAlone() }
+
 // Trailing is what Compacting keeps of the log: more than one message of Raft's has (64), which is what a follower may
 // have of which the leader does not know. Below a snapshot Raft accepts nothing that its log does not have.
 const Trailing = 70

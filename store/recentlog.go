@@ -52,11 +52,11 @@ func (l *recentLog) StoreLogs(entries []*raft.Log) error {
 			l.forget(n)
 		}
 		l.entries = append(l.entries, e)
-		l.bytes += len(e.Data)
+		l.bytes += cap(e.Data)
 	}
 	drop := 0
 	for bytes := l.bytes; len(l.entries)-drop > recentEntries || bytes > recentBytes && drop < len(l.entries); drop++ {
-		bytes -= len(l.entries[drop].Data)
+		bytes -= cap(l.entries[drop].Data)
 	}
 	l.forget(drop)
 	return nil
@@ -73,7 +73,7 @@ func (l *recentLog) DeleteRange(first, last uint64) error {
 // forget lets the n oldest go. The caller holds the lock.
 func (l *recentLog) forget(n int) {
 	for _, e := range l.entries[:n] {
-		l.bytes -= len(e.Data)
+		l.bytes -= cap(e.Data)
 	}
 	clear(l.entries[:n])
 	if l.entries = l.entries[n:]; len(l.entries) == 0 {

@@ -476,6 +476,9 @@ func TestSimulation(t *testing.T) {
 	text := totals.String(time.Since(began))
 	t.Log(text)
 	if *schedules >= 8 && !t.Failed() {
+		require.Greater(t, len(totals.faults), len(simFaults)/2, "too few faults happened: %s", text)
+	}
+	if *schedules >= 100 && !t.Failed() { // in fewer, chance may leave some out
 		for _, fault := range simFaults {
 			require.Positive(t, totals.faults[fault], "%s never happened: %s", fault, text)
 		}

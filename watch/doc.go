@@ -22,12 +22,16 @@
 // The log keeps history within [Config] (bytes, events, age) and drops the oldest transaction first. The publisher
 // never waits for a reader: a reader whose next event was dropped gets [ErrCompacted] from Next and starts over from
 // a fresh snapshot. A reader that is merely idle, because nothing it selected has happened, keeps its place whatever
-// was dropped meanwhile. Where some kinds of objects change often and others rarely, use a log for each, so that the
+// was dropped meanwhile. With Config.Past, what was dropped is read from where the publisher still has it, and only
+// Compact ends a history; then a reader that was idle since before what is compacted, and at last fell behind too,
+// starts over. A reader that stalls holds the events where it is and not those that come after. Where some kinds of objects change often and others rarely, use a log for each, so that the
 // frequent ones don't push out the history of the rare.
 //
 // # Cost
 //
-// Cursors with the same selector share one posting list. Publishing looks up the event's key, those of its prefixes
+// Cursors with the same selector share one posting list, a linked one, which they follow without a lock. Of those that
+// wait, publishing wakes the first, each wakes the next, and so a thousand readers of one prefix neither hold the
+// publisher up nor all want a processor at once. What is put together for one of them the others get too. Publishing looks up the event's key, those of its prefixes
 // whose length somebody selected, and its index terms; it costs what is interested, not what is connected. Selectors
 // by From and To that are not a prefix are compared one by one with each event. A cursor opened in the past reads the
 // history itself, outside the lock.
