@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -101,4 +102,8 @@ func (f *fleet) put(t *testing.T, member, key, value string) {
 	t.Helper()
 	_, err := f.members[member].Put(t.Context(), store.PutRequest{Key: []byte(key), Value: []byte(value)})
 	require.NoError(t, err)
+}
+
+func contextWithTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }
