@@ -20,7 +20,6 @@ type upgrading struct {
 	*fleet
 	dirs map[string]string // nil for memory
 
-	mu    sync.Mutex
 	acked map[string]int
 	stop  context.CancelFunc
 	load  sync.WaitGroup
