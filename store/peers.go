@@ -75,7 +75,8 @@ type peers struct {
 	dialer  func(ctx context.Context, addr string) (net.Conn, error)
 	tls     *tls.Config
 	logger  *zap.SugaredLogger
-	failure func() error  // why the member has stopped
+	failure func() error // why the member has stopped
+	metrics *metrics
 	members func() []Peer // who may connect, and where they are
 	cluster func() uint64
 	told    []Peer // those of the Config: where they may be if not there

@@ -61,6 +61,7 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.logs = s.metrics.timed(d.logs)
 	go d.propose()
 	defer func() {
 		if err != nil {
@@ -82,6 +83,9 @@ func openRaft(ctx context.Context, s *Store) (_ engine, err error) {
 		if err := d.restore(s.cfg.Restore); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.raiseAlone(ctx); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
