@@ -62,7 +62,11 @@ type conn struct {
 	blocked    []*stream     // those with more to send than fits
 	table      tableState
 	emptyTable bool          // the next headers must say that the table is not used
-	wanted     chan struct{} // has a value when the flusher shall flush; nil without streaming calls
+	wanted     chan struct{} // has a value when the flusher shall flush; nil without streaming and later calls
+
+	alarm  *time.Timer // for the first of the calls that are answered later to expire
+	rings  time.Time   // when
+	alarms sync.WaitGroup
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -101,10 +105,12 @@ func (c *conn) serve() {
 		close(c.wanted)
 		c.wanted = nil
 	}
+	c.unwake()
 	c.mu.Unlock()
 	for _, s := range calls {
 		s.stop()
 	}
+	c.alarms.Wait()
 }
 
 func (c *conn) read() error {
@@ -413,6 +419,9 @@ func (c *conn) call(s *stream, content []byte) {
 		s.finish(nil, failed)
 		return
 	}
+	if c.begin(s, message) {
+		return
+	}
 	if quick := s.request.method.quick; quick != nil {
 		answer, done, err := quick((*Call)(s), message, append(c.scratch[:0], noPrefix...))
 		if done {
@@ -442,6 +451,7 @@ func (c *conn) reset(id uint32) error {
 		s.end()
 		if s.cancel == nil && !s.answered { // no handler has begun
 			c.running--
+			s.answered = s.later // what answers it now comes too late
 		}
 		c.checkIdle()
 	}
