@@ -131,6 +131,7 @@ type compaction struct {
 	retention time.Duration
 	retain    int64
 	samples   []sample
+	old       int64 // the newest revision that is old enough
 }
 
 type sample struct {
@@ -148,13 +149,12 @@ func (c *compaction) next(now time.Time, v *view) int64 {
 	if n := len(c.samples); n == 0 || c.samples[n-1].revision != v.revision {
 		c.samples = append(c.samples, sample{now, v.revision})
 	}
-	old := int64(0)
 	for len(c.samples) > 0 && now.Sub(c.samples[0].at) >= c.retention {
-		old = c.samples[0].revision
+		c.old = c.samples[0].revision
 		c.samples = c.samples[1:]
 	}
-	if old = min(old, v.revision-c.retain); old > v.compacted {
-		return old
+	if at := min(c.old, v.revision-max(0, c.retain)); at > v.compacted {
+		return at
 	}
 	return 0
 }

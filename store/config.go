@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -25,6 +26,9 @@ type Config struct {
 	// DiskTimeout is how long a write to the log store may take. When one takes longer, the store stops with ErrFailed
 	// and ErrDiskTimeout, so that another member comes to lead. Zero means DefaultDiskTimeout, a negative value no bound.
 	DiskTimeout time.Duration
+	// Metrics is where the store registers what docs/metrics.md lists, until it is closed. Several stores need one
+	// each, or labels to tell them apart (prometheus.WrapRegistererWith). Nil means that nothing is counted.
+	Metrics prometheus.Registerer
 	// Logger receives what an operator may want to know. Nil means none.
 	Logger *zap.Logger
 	// Restore is a snapshot, as Store.Snapshot wrote it, to begin with. It is an error (ErrNotEmpty) if Dir holds
@@ -46,9 +50,10 @@ type Config struct {
 	// more; a negative value no such limit.
 	MinFreeBytes int64
 	// Retention is how long history is kept before it is compacted by itself. Zero means ten minutes, a negative
-	// value for ever, until Compact is called.
+	// value for ever, until Compact is called. A nanosecond leaves it to RetainRevisions alone.
 	Retention time.Duration
-	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000.
+	// RetainRevisions is how many revisions are kept however old they are. Zero means 10,000, a negative value leaves it
+	// to Retention alone.
 	RetainRevisions int64
 	// Name makes the store a member of a cluster, under this name, which no other member has or had. Empty means a
 	// store without peers, and then what follows here is not used.
@@ -100,7 +105,6 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxTxnOps", int64(c.MaxTxnOps)},
 		{"MaxBatchBytes", int64(c.MaxBatchBytes)},
 		{"QuotaBytes", c.QuotaBytes},
-		{"RetainRevisions", c.RetainRevisions},
 		{"HoldVersion", int64(c.HoldVersion)},
 	} {
 		if f.value < 0 {

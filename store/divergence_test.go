@@ -38,7 +38,7 @@ func TestVerdict(t *testing.T) {
 
 // TestCheckpointRings finds hashes that lie close together, and older ones further apart.
 func TestCheckpointRings(t *testing.T) {
-	m := &machine{state: newState()}
+	m := &machine{store: &Store{}, state: newState()}
 	m.rings[0].every, m.rings[1].every = checkpointEvery, coarseEvery
 	for m.state.applied < 3*coarseEvery+checkpointEvery+1 {
 		m.state.applied++

@@ -57,7 +57,11 @@
 // address that nobody remembers. A member's files know its name, and are refused under another.
 //
 // Members talk over one port each, with TLS 1.3 and certificates on both sides that are valid for their names. They
-// compare hashes of what they have applied; Status tells of one that differs.
+// tell each other every second how they are: Status has all of them at every member. They compare hashes of what they
+// have applied, and a member whose data differ from what most have stops with [ErrDiverged].
+//
+// Members of a release and the next one work together, and what is new is used once all of them are upgraded: see
+// Config.HoldVersion and docs/upgrades.md. [Store.Health] is for probes, Config.Metrics for Prometheus.
 //
 // # Ownership
 //

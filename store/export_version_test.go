@@ -1,6 +1,11 @@
 package store
 
-import "context"
+import (
+	"context"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // NextRelease is the version of the formats that a release after this one, which tests make, supports.
 const NextRelease = nextFormat
@@ -30,4 +35,19 @@ func (s *Store) PutNext(ctx context.Context, key string) error {
 		return err
 	}
 	return r.err
+}
+
+// MetricNames returns the names of all metrics.
+func MetricNames() (names []string) {
+	s := &Store{metrics: newMetrics()}
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descs)
+		(&storeCollector{s}).Describe(descs)
+	}()
+	for d := range descs {
+		name, _, _ := strings.Cut(strings.TrimPrefix(d.String(), `Desc{fqName: "`), `"`)
+		names = append(names, name)
+	}
+	return names
 }

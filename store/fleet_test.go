@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,7 +12,9 @@ import (
 
 // fleet is members of one cluster in a bubble, each opened as its own Config says.
 type fleet struct {
-	net     *simnet
+	net *simnet
+
+	mu      sync.Mutex // guards members, for who uses them while they come and go
 	disks   map[string]*store.MemoryDisk
 	members map[string]*store.Store
 	peers   []store.Peer
@@ -43,14 +47,18 @@ func (f *fleet) open(t *testing.T, name string, edit func(*store.Config)) *store
 	}
 	s, err := store.Open(t.Context(), cfg)
 	require.NoError(t, err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.members[name] = s
 	return s
 }
 
 func (f *fleet) close(t *testing.T, name string) {
 	t.Helper()
+	f.mu.Lock()
 	s := f.members[name]
 	delete(f.members, name)
+	f.mu.Unlock()
 	if s != nil {
 		require.NoError(t, s.Close())
 	}
@@ -101,4 +109,8 @@ func (f *fleet) put(t *testing.T, member, key, value string) {
 	t.Helper()
 	_, err := f.members[member].Put(t.Context(), store.PutRequest{Key: []byte(key), Value: []byte(value)})
 	require.NoError(t, err)
+}
+
+func contextWithTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }

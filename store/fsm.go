@@ -67,6 +67,7 @@ func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{e
 
 // ApplyBatch implements raft.BatchingFSM. The answer to an entry is the []result of its commands, or an error.
 func (m *machine) ApplyBatch(entries []*raft.Log) []any {
+	began := m.store.metrics.began()
 	dawdle(m.store.cfg.bugs.noCommitWait)
 	answers := make([]any, len(entries))
 	var outcomes []outcome
@@ -92,6 +93,7 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 	}
 	m.store.publish(m.state)
 	m.index.Store(last)
+	m.store.metrics.applied(began)
 	if m.applied != nil {
 		m.applied(outcomes)
 	}
@@ -102,6 +104,11 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
+	if m.halted != nil {
+		if err := m.halted(); hasFailed(err) { // the entry, or one before it, may be another than was stored
+			return nil, err
+		}
+	}
 	if err := m.understand(entry.Data); err != nil {
 		return nil, err
 	}
@@ -110,6 +117,7 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 		clear(encoded)
 		clear(commands)
 	}()
+	m.store.metrics.entry(len(commands), len(entry.Data))
 	version := m.state.version
 	// Of another member's commands nobody here wants to know the results.
 	wanted := len(commands) > 0 && (m.session == 0 || commands[0].session == 0 || commands[0].session == m.session)
@@ -140,13 +148,14 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
-	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.halt, m.distort()}, nil
+	return &machineSnapshot{m.state.snapshot(), m.state.sharedSessions(), m.halt, m.store.metrics, m.distort()}, nil
 }
 
 // Restore implements raft.FSM: the new state is complete and verified before it takes the old one's place.
 func (m *machine) Restore(in io.ReadCloser) (err error) {
 	defer func() {
 		err = errors.Join(err, in.Close())
+		m.store.metrics.snapshot("restored", err)
 		m.restoring = err
 	}()
 	st, err := decodeSnapshot(in, m.store.cfg.supported())
@@ -181,12 +190,14 @@ type machineSnapshot struct {
 	view     *view
 	sessions *btree.BTreeG[*session]
 	failure  func() error
+	metrics  *metrics
 	distort  func(*machineSnapshot) // a fault that tests put back; nil means none
 }
 
 // Persist implements raft.FSMSnapshot.
-func (s *machineSnapshot) Persist(sink raft.SnapshotSink) error {
-	err := s.failure()
+func (s *machineSnapshot) Persist(sink raft.SnapshotSink) (err error) {
+	defer func() { s.metrics.snapshot("saved", err) }()
+	err = s.failure()
 	if s.distort != nil {
 		s.distort(s)
 	}

@@ -10,6 +10,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
+// newerTerm is what Raft tells as an error when another member has come to lead, as it does when it is asked to.
+const newerTerm = "peer has newer term, stopping replication"
+
 // raftLogger gives Raft's log to zap. Raft tells the ordinary course of things as information and even as warnings:
 // these go one and two levels down. That a message did not get through it tells with each, as an error; the member's own
 // connections tell it once (peers.unreached).
@@ -29,6 +32,8 @@ func (l *raftLogger) Log(level hclog.Level, msg string, args ...any) {
 	switch {
 	case level >= hclog.Error && aboutConnections(msg):
 		l.zap.Debugw(msg, args...)
+	case level >= hclog.Error && msg == newerTerm:
+		l.zap.Infow(msg, args...)
 	case level >= hclog.Error:
 		l.zap.Errorw(msg, args...)
 	case level == hclog.Warn:

@@ -229,6 +229,13 @@ func (l *link) dial(ctx context.Context) (*wire, error) {
 // call asks and waits for the answer. When ctx ends first because the other side is silent, the connection is given
 // up: what comes after would be as late.
 func (l *link) call(ctx context.Context, kind byte, content []byte) ([]byte, error) {
+	began := l.peers.metrics.began()
+	answer, err := l.exchange(ctx, kind, content)
+	l.peers.metrics.called(l.name, began, err)
+	return answer, err
+}
+
+func (l *link) exchange(ctx context.Context, kind byte, content []byte) ([]byte, error) {
 	w, err := l.connect(ctx)
 	if err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 	if m.notices.last, err = m.logs.LastIndex(); err != nil {
 		return nil, errors.Join(err, m.logs.close())
 	}
-	m.logs = &noticingDisk{disk: &recentLog{disk: &edgeDisk{disk: m.logs}}, notices: &m.notices}
+	m.logs = &noticingDisk{disk: &recentLog{disk: &edgeDisk{disk: s.metrics.timed(m.logs)}}, notices: &m.notices}
 	m.failing = func() { m.progress.fire(); m.turn.fire() } // nobody waits for what will not come
 	m.machine.applied, m.machine.restored = m.onApplied, m.onRestored
 	defer func() {
@@ -106,10 +106,11 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.failure, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
 		close(m.done) // no loop runs
 		return nil, err
 	}
+	m.peers.metrics = s.metrics
 	m.transport = newPeerTransport(m.peers, newRaftLogger(s.cfg.Logger))
 	var founders []raft.Server
 	if !s.cfg.Join {
@@ -196,6 +197,7 @@ func (m *member) known() []Peer {
 // watchLeader follows who leads.
 func (m *member) watchLeader(changes <-chan raft.Observation) {
 	leads := m.raft.LeaderCh()
+	last := raft.ServerID("")
 	for {
 		select {
 		case mine := <-leads:
@@ -205,6 +207,10 @@ func (m *member) watchLeader(changes <-chan raft.Observation) {
 			}
 			m.turn.fire()
 		case <-changes:
+			if _, now := m.raft.LeaderWithID(); now != "" && now != last {
+				last = now
+				m.store.metrics.led()
+			}
 			m.turn.fire()
 		case <-m.background.Done():
 			return

@@ -26,6 +26,7 @@ func openMemory(s *Store) (*memory, error) {
 			return nil, err
 		}
 	}
+	st.version = max(st.version, s.willing())
 	if st.cluster == 0 {
 		st.cluster = newClusterID()
 	}

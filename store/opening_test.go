@@ -63,6 +63,8 @@ func TestWatcherAheadOfSnapshot(t *testing.T) {
 		if leader == behind {
 			behind = "c"
 		}
+		_, err = sim.member(behind).Revision(ctx) // it knows which cluster it is of
+		require.NoError(t, err)
 		in, out := around(behind)
 		sim.net.block(append(in, out...)...)
 		var watchers []*store.Watcher

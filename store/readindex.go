@@ -54,7 +54,9 @@ func (m *member) runRounds() {
 		if r == nil {
 			return
 		}
+		began := m.store.metrics.began()
 		r.applied, r.err = m.bound()
+		m.store.metrics.round(began, r.err)
 		close(r.done)
 	}
 }

@@ -58,7 +58,7 @@ func TestCompactionAtDeletion(t *testing.T) {
 // TestFailedMachineSavesNothing shows that a state which lacks an entry is not saved as a snapshot.
 func TestFailedMachineSavesNothing(t *testing.T) {
 	failed := 0
-	m := &machine{state: newState(), onFail: func(error) { failed++ }}
+	m := &machine{store: &Store{}, state: newState(), onFail: func(error) { failed++ }}
 	before, err := m.Snapshot()
 	require.NoError(t, err)
 	m.fail(ErrVersion)
@@ -114,7 +114,7 @@ func TestUnknownEntryStops(t *testing.T) {
 // the cluster uses it.
 func TestEarlyEntryIsRefused(t *testing.T) {
 	for _, release := range []uint64{formatVersion, nextFormat} {
-		s, err := Open(t.Context(), Config{Dir: t.TempDir(), release: release})
+		s, err := Open(t.Context(), Config{Dir: t.TempDir(), release: release, HoldVersion: 1})
 		require.NoError(t, err)
 		defer s.Close()
 		next := command{kind: commandNext, name: "a"}

@@ -35,6 +35,7 @@ type Store struct {
 	log     atomic.Pointer[watch.Log[Event]]
 	engine  engine
 	clerk   *clerk
+	metrics *metrics
 	space   *diskSpace
 	full    atomic.Int64 // what the store held when it had no room for something; 0 if it has
 	// delivered is what watchers were given last, without and with previous values.
@@ -53,6 +54,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, clerk: newClerk(), space: newDiskSpace(&cfg)}
+	if cfg.Metrics != nil {
+		s.metrics = newMetrics()
+	}
 	switch {
 	case cfg.Name != "":
 		s.engine, err = openMember(ctx, s)
@@ -67,12 +71,16 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return nil, &Error{Op: "open", Key: cfg.Dir, Err: err}
 	}
+	if err := s.register(); err != nil {
+		return nil, &Error{Op: "open", Key: cfg.Dir, Err: errors.Join(err, s.engine.close())}
+	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var loops sync.WaitGroup
 	loops.Go(func() { s.clerk.run(background, s) })
 	loops.Go(func() { s.space.run(background, s) })
 	s.close = sync.OnceValue(func() error {
 		cancel()
+		s.unregister()
 		err := s.engine.close()
 		loops.Wait()
 		s.events().Close(ErrClosed)
@@ -187,11 +195,16 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 	if r.err != nil {
 		return nil, r.failure(op)
 	}
+	return r.transaction(), nil
+}
+
+// transaction returns the result of a transaction that was not refused.
+func (r *result) transaction() *TxnResult {
 	if r.txn == nil {
 		put := r.put
-		return &TxnResult{Succeeded: true, Revision: r.revision, Responses: []OpResult{{Put: &put}}}, nil
+		return &TxnResult{Succeeded: true, Revision: r.revision, Responses: []OpResult{{Put: &put}}}
 	}
-	return r.txn, nil
+	return r.txn
 }
 
 // admit refuses what is too large, and what adds something while the store is full.
@@ -261,12 +274,14 @@ type Status struct {
 	Leader      bool
 	Term, Index uint64
 	// Name is this member's, LeaderName that of the one that leads as far as this one knows, empty if there is none.
-	// Members are all members; what is known of the others only the leader knows. A store that is no member of a
-	// cluster has itself there, without name and address.
+	// Members are all members, as the leader has heard from them, and has told this one, within the last seconds. A
+	// store that is no member of a cluster has itself there, without name and address.
 	Name, LeaderName string
 	// MemberID is MemberID of Name.
 	MemberID uint64
 	Members  []MemberStatus
+	// Failure says why the store serves nothing any more, see Health.Stopped; nil while it does.
+	Failure error
 	// Version is the version of the formats that the cluster uses, SupportedVersion the newest that this release knows,
 	// VersionBlockers what keeps the cluster from using that, a sentence each.
 	Version, SupportedVersion int
@@ -281,6 +296,10 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	if err := ctx.Err(); err != nil {
 		return Status{}, err
 	}
+	return s.status(), nil
+}
+
+func (s *Store) status() Status {
 	v := s.current.Load()
 	status := Status{
 		ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Keys: v.keys, Bytes: v.bytes,
@@ -299,7 +318,8 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	}
 	status.Version, status.SupportedVersion = int(v.version), int(s.cfg.supported())
 	status.VersionBlockers = s.blockers(v, status.Members)
-	return status, nil
+	status.Failure = s.engine.local()
+	return status
 }
 
 // Snapshot writes all of the store, as it is at the moment of the call, with a checksum. Config.Restore reads it.
@@ -361,8 +381,10 @@ func (s *Store) propose(ctx context.Context, op string, cmd command) (result, er
 	if err := s.usable(cmd.kind); err != nil {
 		return result{}, &Error{Op: op, Err: err}
 	}
+	began := s.metrics.began()
 	p := s.engine.submit(cmd)
 	r, err := p.wait(ctx)
+	s.metrics.proposed(cmd.kind, began, &r, err)
 	if err != nil {
 		if ctx.Err() != nil {
 			return result{}, ctx.Err()
@@ -380,6 +402,7 @@ func (s *Store) publish(st *state) {
 	before, v := s.current.Load(), st.snapshot()
 	changes, notes := st.drain()
 	s.current.Store(v)
+	s.metrics.published(changes, v.compacted > before.compacted)
 	log := s.events()
 	if len(changes) > 0 {
 		// Revisions rise by construction, and after Close there is nobody to tell.

@@ -20,7 +20,6 @@ type upgrading struct {
 	*fleet
 	dirs map[string]string // nil for memory
 
-	mu    sync.Mutex
 	acked map[string]int
 	stop  context.CancelFunc
 	load  sync.WaitGroup
@@ -252,6 +251,42 @@ func (f *fleet) same(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// TestLoneUpgrade opens a store without peers with the next release, which uses its formats at once, and then with this
+// one, which can't.
+func TestLoneUpgrade(t *testing.T) {
+	cfg := store.Config{Dir: t.TempDir()}
+	open := func(release uint64, hold int) (*store.Store, error) {
+		next := cfg
+		next.HoldVersion = hold
+		return store.Open(t.Context(), store.WithRelease(next, release))
+	}
+	s, err := open(1, 0)
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), store.PutRequest{Key: []byte("k"), Value: []byte("v")})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	s, err = open(store.NextRelease, 1)
+	require.NoError(t, err)
+	require.Equal(t, 1, statusOf(t, s).Version)
+	require.NoError(t, s.Close())
+	s, err = open(1, 0)
+	require.NoError(t, err, "going back is possible while it is held")
+	require.NoError(t, s.Close())
+	s, err = open(store.NextRelease, 0)
+	require.NoError(t, err)
+	require.Equal(t, store.NextRelease, statusOf(t, s).Version)
+	require.NoError(t, s.PutNext(t.Context(), "next"))
+	require.NoError(t, s.Close())
+	_, err = open(1, 0)
+	require.ErrorIs(t, err, store.ErrVersion)
+	s, err = open(store.NextRelease, 1)
+	require.NoError(t, err, "what is in use stays")
+	defer s.Close()
+	kv, _, err := s.Get(t.Context(), []byte("k"))
+	require.NoError(t, err)
+	require.Equal(t, "v", string(kv.Value))
 }
 
 // TestWithoutTheGate shows what the gate is for: a member of the old release stops when the new formats are used.

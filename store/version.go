@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -168,6 +169,17 @@ func (m *member) raise(now time.Time) {
 		m.store.cfg.Logger.Sugar().Infof("all members support version %d of the formats: the cluster uses it from now on", target)
 		m.raising = m.submit(command{kind: commandRaise, version: target})
 	}
+}
+
+// raiseAlone raises the version of a store that has no peers to ask.
+func (d *durable) raiseAlone(ctx context.Context) error {
+	target := d.store.willing()
+	if target <= d.store.current.Load().version {
+		return nil
+	}
+	p := d.submit(command{kind: commandRaise, version: target})
+	_, err := p.wait(ctx)
+	return err
 }
 
 // willing is the newest version that this store would have its cluster use.

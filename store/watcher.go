@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/keelson-dev/keelson/watch"
 )
@@ -64,6 +65,7 @@ type Watcher struct {
 	req    WatchRequest
 	start  int64
 	cursor *watch.Cursor[Event]
+	closed atomic.Bool
 	seen   int64   // the revision up to which everything was delivered
 	rest   []Event // kept back, for a fault that tests put back
 }
@@ -105,6 +107,7 @@ func (s *Store) Watch(ctx context.Context, req WatchRequest) (*Watcher, error) {
 	if w.cursor, err = s.events().Open(from, sel); err != nil {
 		return nil, w.fail(err)
 	}
+	s.metrics.watching(1)
 	return w, nil
 }
 
@@ -121,7 +124,7 @@ func (w *Watcher) Next(ctx context.Context) (WatchBatch, error) {
 		}
 		events, revision, err := w.cursor.Next(ctx)
 		if err != nil {
-			return WatchBatch{}, w.fail(err)
+			return WatchBatch{}, w.end(err)
 		}
 		if batch := w.batch(events, revision); len(batch.Events) > 0 || len(events) == 0 {
 			return batch, nil
@@ -134,7 +137,7 @@ func (w *Watcher) TryNext() (WatchBatch, error) {
 	for {
 		events, revision, err := w.cursor.TryNext()
 		if err != nil {
-			return WatchBatch{}, w.fail(err)
+			return WatchBatch{}, w.end(err)
 		}
 		if batch := w.batch(events, revision); len(batch.Events) > 0 || len(events) == 0 {
 			return batch, nil
@@ -147,7 +150,19 @@ func (w *Watcher) TryNext() (WatchBatch, error) {
 func (w *Watcher) Progress() { w.cursor.Progress() }
 
 // Close ends the watcher.
-func (w *Watcher) Close() error { return w.cursor.Close() }
+func (w *Watcher) Close() error {
+	if w.closed.CompareAndSwap(false, true) {
+		w.store.metrics.watching(-1)
+	}
+	return w.cursor.Close()
+}
+
+// end is fail of a watcher that was open.
+func (w *Watcher) end(err error) error {
+	err = w.fail(err)
+	w.store.metrics.fellBehind(err)
+	return err
+}
 
 func (w *Watcher) batch(events []watch.Event[Event], revision int64) WatchBatch {
 	batch := WatchBatch{Revision: revision}
@@ -169,6 +184,7 @@ func (w *Watcher) batch(events []watch.Event[Event], revision int64) WatchBatch 
 			batch.Events = append(batch.Events, e)
 		}
 	}
+	w.store.metrics.gave(len(batch.Events))
 	if bugs := &w.store.cfg.bugs; bugs.aheadBookmark {
 		batch.Revision++
 	} else if bugs.splitsTxn && len(batch.Events)+len(w.rest) > 0 {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,6 +142,21 @@ func TestMistakes(t *testing.T) {
 }
 
 // TestCluster goes through README.md: three members with TLS, one more, one less, a back-up.
+func TestMetrics(t *testing.T) {
+	p := start(t, "--listen-client", "127.0.0.1:0")
+	url, _, _ := strings.Cut(p.says(t, "serving at "), "\n")
+	answer, err := http.Get(url + "/metrics")
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Contains(t, string(text), "keelson_store_has_leader 1")
+	require.Contains(t, string(text), "go_goroutines")
+	http.DefaultClient.CloseIdleConnections()
+	p.finish(t)
+}
+
 func TestCluster(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -43,7 +46,9 @@ func serve(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer clients.Close() // the server closes it too
 	url := o.clientURL(clients.Addr())
-	s, err := open(ctx, o, url, log, nil)
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s, err := open(ctx, o, store.Config{ClientURLs: []string{url}, Metrics: metrics, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -52,7 +57,10 @@ func serve(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	api := etcdapi.New(s, etcdapi.Config{Name: o.name, ClientURLs: []string{url}, PeerScheme: o.peerScheme(), Logger: log})
+	api := etcdapi.New(s, etcdapi.Config{
+		Name: o.name, ClientURLs: []string{url}, PeerScheme: o.peerScheme(), Logger: log,
+		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
+	})
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -109,20 +117,15 @@ func (o *options) clientURL(addr net.Addr) string {
 	return scheme + addr.String()
 }
 
-// open opens the store, with a back-up to begin with if there is one.
-func open(ctx context.Context, o options, url string, log *zap.Logger, restore io.Reader) (*store.Store, error) {
-	cfg := store.Config{
-		Dir: o.dataDir, Logger: log, QuotaBytes: o.quota, Retention: o.retention, SnapshotEntries: o.snapshotEntries,
-		Name: o.name, Peers: o.peers, Join: o.join, Restore: restore,
-	}
+// open opens the store that the options say, with what cfg has beside them.
+func open(ctx context.Context, o options, cfg store.Config) (*store.Store, error) {
+	cfg.Dir, cfg.QuotaBytes, cfg.Retention, cfg.SnapshotEntries = o.dataDir, o.quota, o.retention, o.snapshotEntries
+	cfg.Name, cfg.Peers, cfg.Join = o.name, o.peers, o.join
 	if o.logStore == "wal" {
 		cfg.OpenLog = wal.Open
 	}
 	if o.keys != "" {
 		cfg.Keys = store.KeyFile(o.keys)
-	}
-	if url != "" {
-		cfg.ClientURLs = []string{url}
 	}
 	var err error
 	if cfg.TLS, err = o.peerTLS.config(); err != nil {

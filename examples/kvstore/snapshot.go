@@ -13,6 +13,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/keelson-dev/keelson/store"
 )
 
 // snapshot saves a back-up of a running cluster, or begins a new one with it.
@@ -151,7 +153,7 @@ func restore(ctx context.Context, o options, file string, out io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	s, err := open(ctx, o, "", log, in)
+	s, err := open(ctx, o, store.Config{Restore: in, Logger: log})
 	if err != nil {
 		return err
 	}

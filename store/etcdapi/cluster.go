@@ -251,8 +251,9 @@ func (s *clusterServer) MemberPromote(ctx context.Context, r *pb.MemberPromoteRe
 			return nil, err
 		}
 		switch one := m.find(r.ID); {
-		case one == nil:
+		case one == nil && waited:
 			return nil, rpctypes.ErrGRPCMemberNotFound
+		case one == nil: // a follower may learn of one that was just added a moment later
 		case !one.learner && !waited:
 			return nil, rpctypes.ErrGRPCMemberNotLearner
 		case !one.learner:

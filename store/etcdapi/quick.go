@@ -32,6 +32,13 @@ func (s *Server) Transport(cfg transport.Config) (*transport.Server, error) {
 			return nil, err
 		}
 	}
+	for path, later := range map[string]transport.Later{
+		pb.KV_Put_FullMethodName: q.startPut, pb.KV_Txn_FullMethodName: q.startTxn,
+	} {
+		if err := server.RegisterLater(path, later); err != nil {
+			return nil, err
+		}
+	}
 	return server, nil
 }
 

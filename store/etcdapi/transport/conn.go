@@ -72,7 +72,11 @@ type conn struct {
 	blocked    []*stream     // those with more to send than fits
 	table      tableState
 	emptyTable bool          // the next headers must say that the table is not used
-	wanted     chan struct{} // has a value when the flusher shall flush; nil without streaming calls
+	wanted     chan struct{} // has a value when the flusher shall flush; nil without streaming and later calls
+
+	alarm  *time.Timer // for the first of the calls that are answered later to expire
+	rings  time.Time   // when
+	alarms sync.WaitGroup
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -111,10 +115,12 @@ func (c *conn) serve() {
 	if c.settling != nil {
 		c.settling.Stop()
 	}
+	c.unwake()
 	c.mu.Unlock()
 	for _, s := range calls {
 		s.stop()
 	}
+	c.alarms.Wait()
 	if said {
 		c.linger()
 	}

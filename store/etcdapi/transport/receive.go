@@ -162,6 +162,9 @@ func (c *conn) call(s *stream, content []byte) {
 		s.finish(nil, failed)
 		return
 	}
+	if c.begin(s, message) {
+		return
+	}
 	if quick := s.request.method.quick; quick != nil {
 		answer, done, err := quick((*Call)(s), message, append(c.scratch[:0], noPrefix...))
 		if done {
@@ -191,6 +194,7 @@ func (c *conn) reset(id uint32) error {
 		s.end()
 		if s.cancel == nil && !s.answered { // no handler has begun
 			c.running--
+			s.answered = s.later // what answers it now comes too late
 		}
 		c.checkIdle()
 	}

@@ -41,6 +41,7 @@ type method struct {
 	unary   *grpc.MethodDesc
 	stream  *grpc.StreamDesc
 	quick   Quick
+	later   Later
 }
 
 // ErrServed means that services were registered, or a second Serve called, in the wrong order.
@@ -115,12 +116,19 @@ func (s *Server) unknown(path string) *status.Status {
 
 // RegisterQuick gives a unary method that is registered, named by its path as in "/package.Service/Method", a quick form.
 func (s *Server) RegisterQuick(path string, quick Quick) error {
+	m, err := s.unary(path)
+	if err == nil {
+		m.quick = quick
+	}
+	return err
+}
+
+func (s *Server) unary(path string) (*method, error) {
 	m := s.methods[path]
 	if m == nil || m.unary == nil {
-		return fmt.Errorf("transport: no unary method %q is registered", path)
+		return nil, fmt.Errorf("transport: no unary method %q is registered", path)
 	}
-	m.quick = quick
-	return nil
+	return m, nil
 }
 
 // Serve accepts connections until Close, and then returns nil. It closes l.

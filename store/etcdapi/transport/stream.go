@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -46,6 +47,11 @@ type stream struct {
 	writable chan struct{}
 	arrival  chan struct{} // has a value when something has arrived; nil for unary calls
 
+	later bool      // a Later form has the call, or tries; the reader's own
+	work  Work      // that is given up when the call ends
+	due   time.Time // when that is at the latest
+	late  bool      // by the method's limit
+
 	sent            bool // headers
 	header, trailer metadata.MD
 }
@@ -73,6 +79,7 @@ func (s *stream) stop() {
 	if s.cancel != nil {
 		s.cancel()
 	}
+	s.giveUp()
 }
 
 func (s *stream) wakeSender() {
@@ -213,6 +220,9 @@ func (s *stream) finish(answer []byte, failed *status.Status) (free bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s.answered { // or its client is gone, or its time was up
+		return true
+	}
 	c.running--
 	s.answered, s.failed = true, failed
 	if s.gone || c.dead {
