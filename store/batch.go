@@ -15,6 +15,8 @@ type batch struct {
 	first     uint64       // the number of its first command, if they are numbered; the others follow
 	abandoned atomic.Int32 // commands for which nobody waits any more
 
+	waiting []*Pending // those that are told, rather than wait for done
+
 	done    chan struct{}
 	results []result // one for each command, unless err is set
 	err     error    // the commands' fate as a whole: ErrClosed, ErrUnknownOutcome, ...
@@ -50,6 +52,10 @@ func (b *batch) add(cmd *command, limit int) (at int) {
 	}
 	putPadded(b.entry[start:], uint64(len(b.entry)-start-paddedUvarint))
 	b.entry[0] = max(b.entry[0], byte(cmd.kind.since()))
+	if p := cmd.pending; p != nil {
+		p.batch, p.number = b, b.count
+		b.waiting = append(b.waiting, p)
+	}
 	b.count++
 	return b.count - 1
 }
@@ -62,10 +68,17 @@ func (b *batch) seal() {
 	}
 }
 
-// finish tells all who wait; it is called once. Without err, results has one for each command.
+// finish tells all who wait; it is called once, without a lock held. Without err, results has one for each command.
 func (b *batch) finish(results []result, err error) {
 	b.results, b.err = results, err
 	close(b.done)
+	for _, p := range b.waiting {
+		if err != nil {
+			p.settle(nil, err)
+		} else {
+			p.settle(&results[p.number], nil)
+		}
+	}
 }
 
 // room returns the size to make the next batch with, after one whose entry had this size: as much as it is likely to

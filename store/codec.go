@@ -230,7 +230,7 @@ func (r *PutRequest) encode(p []byte) []byte {
 }
 
 func (r *RangeRequest) encode(p []byte) []byte {
-	bounds := r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0
+	bounds := r.bounded()
 	flags := bit(r.KeysOnly, flagKeysOnly) | bit(r.CountOnly, flagCountOnly) | bit(r.SortDescend, flagSortDescend) | bit(bounds, flagBounds)
 	p = append(p, flags, byte(r.SortBy))
 	p = appendBytes(p, r.Key)

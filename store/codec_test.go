@@ -112,6 +112,7 @@ func FuzzApply(f *testing.F) {
 				}
 				st.apply(&c, 1)
 			}
+			require.Equal(t, st.visited([]byte{0}, []byte{0}), int64(st.items.count("", "")))
 			require.NoError(t, st.encode(&snapshots[i]))
 		}
 		require.Equal(t, snapshots[0].Bytes(), snapshots[1].Bytes())

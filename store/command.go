@@ -47,6 +47,7 @@ type command struct {
 	about    *attributes   // describe
 	name     string        // forget, next
 	version  uint64        // raise
+	pending  *Pending      // who is told what became of it; not encoded
 }
 
 // result is what the state machine answers to a command.

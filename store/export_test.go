@@ -1,6 +1,10 @@
 package store
 
-import "github.com/hashicorp/raft"
+import (
+	"context"
+
+	"github.com/hashicorp/raft"
+)
 
 // SaveSnapshot has Raft replace its log by a snapshot now, instead of when it next looks whether it should. It
 // reports the newest one.
@@ -99,4 +103,27 @@ func (s *Store) Described() (names []string) {
 func WithFreeBytes(cfg Config, free func() int64) Config {
 	cfg.free = func(string) (int64, error) { return free(), nil }
 	return cfg
+}
+
+// Hear gives Raft a message as if it had come from another member, and returns its answer. A heartbeat goes the way of
+// heartbeats.
+func (s *Store) Hear(ctx context.Context, message any, heartbeat bool) (any, error) {
+	t := s.engine.(*member).transport
+	answer := make(chan raft.RPCResponse, 1)
+	rpc := raft.RPC{Command: message, RespChan: answer}
+	if heartbeat {
+		t.heartbeat(rpc)
+	} else {
+		select {
+		case t.rpcs <- rpc:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	select {
+	case a := <-answer:
+		return a.Response, a.Error
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -104,6 +104,11 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	if err := m.failure(); err != nil {
 		return nil, err
 	}
+	if m.halted != nil {
+		if err := m.halted(); hasFailed(err) { // the entry, or one before it, may be another than was stored
+			return nil, err
+		}
+	}
 	if err := m.understand(entry.Data); err != nil {
 		return nil, err
 	}

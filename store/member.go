@@ -106,7 +106,7 @@ func openMember(ctx context.Context, s *Store) (_ engine, err error) {
 			err = errors.Join(err, m.close())
 		}
 	}()
-	if m.peers, err = newPeers(s.cfg, &m.loops, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
+	if m.peers, err = newPeers(s.cfg, &m.loops, m.failure, m.known, func() uint64 { return s.current.Load().cluster }, m); err != nil {
 		close(m.done) // no loop runs
 		return nil, err
 	}

@@ -308,7 +308,7 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 		}
 		return binary.BigEndian.AppendUint64(nil, applied)
 	case callConfirm:
-		if len(content) != 8 || binary.BigEndian.Uint64(content) != m.raft.CurrentTerm() {
+		if len(content) != 8 || binary.BigEndian.Uint64(content) != m.currentTerm() {
 			return refused
 		}
 		return []byte{0}

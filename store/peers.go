@@ -75,6 +75,7 @@ type peers struct {
 	dialer  func(ctx context.Context, addr string) (net.Conn, error)
 	tls     *tls.Config
 	logger  *zap.SugaredLogger
+	failure func() error // why the member has stopped
 	metrics *metrics
 	members func() []Peer // who may connect, and where they are
 	cluster func() uint64
@@ -98,9 +99,9 @@ type peers struct {
 	links  map[string]*link
 }
 
-func newPeers(cfg Config, loops *sync.WaitGroup, members func() []Peer, cluster func() uint64, handle handler) (*peers, error) {
+func newPeers(cfg Config, loops *sync.WaitGroup, failure func() error, members func() []Peer, cluster func() uint64, handle handler) (*peers, error) {
 	p := &peers{
-		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, members: members, handle: handle, loops: loops,
+		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, failure: failure, members: members, handle: handle, loops: loops,
 		cluster: cluster, told: cfg.Peers, silent: map[string]silence{},
 		logger: cfg.Logger.Named("peers").Sugar(), raft: make(chan net.Conn), closed: make(chan struct{}),
 		greeted: make(chan struct{}, maxHandshakes), conns: map[net.Conn]struct{}{}, links: map[string]*link{},
@@ -191,7 +192,7 @@ func (p *peers) serve(raw net.Conn) {
 	}
 	if kind == helloRaft {
 		select {
-		case p.raft <- &ownedConn{Conn: conn, release: func() { p.disown(raw) }}:
+		case p.raft <- &raftConn{&ownedConn{Conn: conn, release: func() { p.disown(raw) }}, p.failure}:
 		case <-p.closed:
 			p.disown(raw)
 		}
@@ -319,7 +320,28 @@ func (s stream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.peers.dial(ctx, to, helloRaft)
+	conn, err := s.peers.dial(ctx, to, helloRaft)
+	if err != nil {
+		return nil, err
+	}
+	return &raftConn{conn, s.peers.failure}, nil
+}
+
+// raftConn is a connection for Raft, whose messages promise what is on the disk: a term, a vote, entries. Once the disk
+// has failed Raft is told that all is well, until it has stopped (see checkedLog). What it says then must not be heard:
+// it may have answered with a term that is not kept, and sends an empty entry for one that could not be read.
+type raftConn struct {
+	net.Conn
+	failure func() error
+}
+
+// Write implements net.Conn. A message is written when it is complete, or from where it exceeds a buffer on: what comes
+// after a failure is not sent.
+func (c *raftConn) Write(p []byte) (int, error) {
+	if err := c.failure(); hasFailed(err) {
+		return 0, err
+	}
+	return c.Conn.Write(p)
 }
 
 type peerAddr string

@@ -16,9 +16,9 @@ func (s *Store) Position() Position {
 	p := Position{ClusterID: v.cluster, Revision: v.revision, CompactRevision: v.compacted, Term: memoryTerm}
 	switch e := s.engine.(type) {
 	case *member:
-		p.Term = e.raft.CurrentTerm()
+		p.Term = e.currentTerm()
 	case *durable:
-		p.Term = e.raft.CurrentTerm()
+		p.Term = e.currentTerm()
 	}
 	return p
 }

@@ -102,6 +102,29 @@ func (s *Store) limited() bool {
 // room refuses something to put before it becomes part of the log, where that is certain. Else the state machine
 // decides, by the bound that the command carries.
 func (s *Store) room(ctx context.Context, op string) error {
+	if err := s.spare(op); err != nil || !s.crowded() {
+		return err
+	}
+	if s.cfg.Name != "" { // this member may not have heard yet that room was made
+		if _, err := s.read(ctx, op); err != nil {
+			return err
+		}
+	}
+	held, quota := s.current.Load().bytes, s.cfg.QuotaBytes
+	if held <= quota {
+		return nil
+	}
+	s.full.Store(held)
+	return &Error{Op: op, Err: fmt.Errorf("%w: the store holds %d bytes, and %d are allowed", ErrQuota, held, quota)}
+}
+
+// crowded reports whether this member's newest view holds more than is allowed.
+func (s *Store) crowded() bool {
+	return s.cfg.QuotaBytes > 0 && s.current.Load().bytes > s.cfg.QuotaBytes
+}
+
+// spare refuses something to put while a disk is nearly full.
+func (s *Store) spare(op string) error {
 	if member, low := s.shortOfDisk(); low {
 		where := "the disk"
 		if member != s.cfg.Name {
@@ -109,21 +132,7 @@ func (s *Store) room(ctx context.Context, op string) error {
 		}
 		return &Error{Op: op, Err: fmt.Errorf("%w: %w: %s has less free than is kept in reserve; deletes and compaction are allowed", ErrQuota, ErrDiskFull, where)}
 	}
-	quota := s.cfg.QuotaBytes
-	if quota == 0 || s.current.Load().bytes <= quota {
-		return nil
-	}
-	if s.cfg.Name != "" { // this member may not have heard yet that room was made
-		if _, err := s.read(ctx, op); err != nil {
-			return err
-		}
-	}
-	held := s.current.Load().bytes
-	if held <= quota {
-		return nil
-	}
-	s.full.Store(held)
-	return &Error{Op: op, Err: fmt.Errorf("%w: the store holds %d bytes, and %d are allowed", ErrQuota, held, quota)}
+	return nil
 }
 
 // noteQuota takes note of what the state machine said to something that was put.

@@ -50,6 +50,7 @@ type durable struct {
 	failing     func() // if set, is called once when it has failed
 	versionKept uint64 // what the log store has; the state machine's goroutine's, once it runs
 
+	terms   *termDisk   // what Raft has of the disk; set once, with raft
 	raft    *raft.Raft  // set once, before anything is served
 	stopped raft.Future // of Raft's shutdown, once it has begun
 }
@@ -171,9 +172,10 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 	conf.SnapshotInterval = snapshotInterval
 	conf.TrailingLogs = trailing
 	conf.NoLegacyTelemetry = true
+	d.terms = &termDisk{StableStore: d.logs, failure: d.failure}
 	var r *raft.Raft
 	err = guard(func() (err error) {
-		r, err = raft.NewRaft(conf, d.machine, d.logs, d.logs, snapshots, transport)
+		r, err = raft.NewRaft(conf, d.machine, d.logs, d.terms, snapshots, transport)
 		return err
 	})
 	trouble := snapshots.started()
@@ -312,6 +314,9 @@ func (d *durable) failure() error {
 	return nil
 }
 
+// hasFailed reports whether what failure returned says that the member has failed, and not only that it is closing.
+func hasFailed(failure error) bool { return failure != nil && errors.Is(failure, ErrFailed) }
+
 // changed takes in that refusal says something else than before. The caller holds the lock.
 func (d *durable) changed() {
 	refused := d.refusal()
@@ -411,12 +416,12 @@ func (d *durable) readable(context.Context) error { return d.failure() }
 
 func (d *durable) local() error { return d.failure() }
 
-func (d *durable) term() uint64 { return d.raft.CurrentTerm() }
+func (d *durable) term() uint64 { return d.currentTerm() }
 
 func (d *durable) status(status *Status) {
 	status.Durable = true
 	status.Leader = d.raft.State() == raft.Leader
-	status.Term, status.Index = d.raft.CurrentTerm(), d.raft.CommitIndex()
+	status.Term, status.Index = d.currentTerm(), d.raft.CommitIndex()
 	status.FileBytes, status.FreeBytes = d.logs.usage()
 }
 

@@ -19,6 +19,14 @@ func (v *view) readable(revision int64) *Error {
 	return nil
 }
 
+// limit returns the end of a range that has one, "" for that of all keys.
+func limit(end []byte) string {
+	if to := text(end); to != "\x00" {
+		return to
+	}
+	return ""
+}
+
 // ascend calls visit for each key of the range that exists at revision, in order, until it returns false.
 func (v *view) ascend(start, end []byte, revision int64, visit func(*version) bool) {
 	if len(end) == 0 {
@@ -29,10 +37,7 @@ func (v *view) ascend(start, end []byte, revision int64, visit func(*version) bo
 		}
 		return
 	}
-	to := text(end)
-	if to == "\x00" {
-		to = "" // no end
-	}
+	to := limit(end)
 	v.items.ascend(text(start), func(it *item) bool {
 		if to != "" && it.key() >= to {
 			return false
@@ -50,15 +55,32 @@ func (v *view) rangeAt(req *RangeRequest) RangeResult {
 	}
 	res := RangeResult{Revision: v.revision}
 	ordered := req.SortBy == SortByKey && !req.SortDescend
+	// At the newest revision the tree knows how many keys there are.
+	known := len(req.End) > 0 && revision == v.revision
+	if known {
+		res.Count = int64(v.items.count(text(req.Key), limit(req.End)))
+		if req.CountOnly || res.Count == 0 {
+			return res
+		}
+		if !req.bounded() {
+			n := res.Count
+			if ordered && req.Limit > 0 {
+				n = min(n, req.Limit)
+			}
+			res.KVs = make([]KV, 0, n)
+		}
+	}
 	matched := int64(0)
 	v.ascend(req.Key, req.End, revision, func(at *version) bool {
-		res.Count++
+		if !known {
+			res.Count++
+		}
 		if req.CountOnly || !req.within(at) {
 			return true
 		}
 		matched++
 		if ordered && req.Limit > 0 && matched > req.Limit {
-			return true
+			return !known
 		}
 		kv := at.KV
 		if req.KeysOnly && req.SortBy != SortByValue {
@@ -85,6 +107,11 @@ func (v *view) rangeAt(req *RangeRequest) RangeResult {
 		}
 	}
 	return res
+}
+
+// bounded reports whether there are bounds on revisions.
+func (r *RangeRequest) bounded() bool {
+	return r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0
 }
 
 // within applies the bounds on revisions.

@@ -127,13 +127,6 @@ func (d *SimDisk) Break() {
 	d.mu.Unlock()
 }
 
-// Broken reports whether syncs fail.
-func (d *SimDisk) Broken() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.broken
-}
-
 // Counts returns how many writes crashes have undone, and how many syncs met a fault.
 func (d *SimDisk) Counts() (lost, caught int) {
 	d.mu.Lock()
@@ -148,13 +141,15 @@ type simLog struct {
 	fail func(error)
 	off  chan struct{} // closed when the power has gone
 
-	unsynced []simWrite // guarded by to.mu
+	unsynced []simWrite // guarded by to.mu, as numbers is
+	numbers  int
 }
 
 // simWrite is a write that a crash takes back.
 type simWrite struct {
-	undo  func(*raft.InmemStore)
-	never bool // it is never synced
+	undo   func(*raft.InmemStore)
+	never  bool // it is never synced
+	number int
 }
 
 var errSimPower = errors.New("the power is off")
@@ -179,8 +174,10 @@ func (l *simLog) write(do func() error, w simWrite, skip bool) error {
 		d.mu.Unlock()
 		return err
 	}
+	l.numbers++
+	w.number = l.numbers
 	l.unsynced = append(l.unsynced, w)
-	upTo, hang, delay := len(l.unsynced), d.hang, time.Duration(0)
+	hang, delay := d.hang, time.Duration(0)
 	if d.slow > 0 {
 		delay = time.Duration(d.rnd.Int64N(int64(d.slow)))
 	}
@@ -212,9 +209,9 @@ func (l *simLog) write(do func() error, w simWrite, skip bool) error {
 		return errSimPower
 	}
 	kept := l.unsynced[:0]
-	for i, w := range l.unsynced {
-		if w.never || i >= upTo {
-			kept = append(kept, w)
+	for _, other := range l.unsynced {
+		if other.never || other.number > w.number {
+			kept = append(kept, other)
 		}
 	}
 	l.unsynced = kept

@@ -46,8 +46,7 @@ type simulation struct {
 	trace     []string
 	faults    map[string]int
 	leaders   map[uint64]string // by term
-	terms     map[string]uint64 // the highest that a member told twice, one look after the other
-	told      map[string]simTold
+	terms     map[string]uint64 // the highest that a member told
 	problems  []string
 	alive     map[int64]time.Time // leases: when each would run out, by the last keep-alive that was acknowledged
 	freed     map[string]int64    // keys that outlived their lease, and since which revision
@@ -57,12 +56,6 @@ type simulation struct {
 	installed int   // snapshots that a member was sent
 }
 
-// simTold is the term that a member told last.
-type simTold struct {
-	member *store.Store
-	term   uint64
-}
-
 var simNames = []string{"a", "b", "c"}
 
 func newSimulation(bug store.Bug) *simulation { return newSeededSimulation(0, bug) }
@@ -70,7 +63,7 @@ func newSimulation(bug store.Bug) *simulation { return newSeededSimulation(0, bu
 func newSeededSimulation(seed uint64, bug store.Bug) *simulation {
 	sim := &simulation{
 		net: newSimnet(), bug: bug, seed: seed, start: time.Now(), names: slices.Clone(simNames), members: map[string]*store.Store{},
-		disks: map[string]*store.SimDisk{}, faults: map[string]int{}, leaders: map[uint64]string{}, terms: map[string]uint64{}, told: map[string]simTold{},
+		disks: map[string]*store.SimDisk{}, faults: map[string]int{}, leaders: map[uint64]string{}, terms: map[string]uint64{},
 		alive: map[int64]time.Time{}, freed: map[string]int64{}, compacted: map[int64]bool{}, events: map[int64][]store.Event{}, known: 1,
 	}
 	return sim
@@ -251,8 +244,8 @@ func (sim *simulation) leader(ctx context.Context) (name string) {
 		if err != nil {
 			continue
 		}
-		if disk := sim.disk(n); sim.member(n) != s || disk == nil || disk.Broken() {
-			continue // its power has gone, or its disk has failed: it can do nothing any more, whatever it says
+		if sim.member(n) != s {
+			continue // its power has gone: nobody hears what it says
 		}
 		if first.Term < before {
 			sim.problem("the term of member %s fell from %d to %d", n, before, first.Term)
@@ -263,10 +256,7 @@ func (sim *simulation) leader(ctx context.Context) (name string) {
 			}
 		}
 		sim.mu.Lock()
-		if last := sim.told[n]; last.member == s && last.term == first.Term { // it was there a while ago
-			sim.terms[n] = max(sim.terms[n], first.Term)
-		}
-		sim.told[n] = simTold{s, first.Term}
+		sim.terms[n] = max(sim.terms[n], first.Term)
 		two := ""
 		if second.Leader && first.Term == second.Term {
 			if two = sim.leaders[second.Term]; two == n {
@@ -467,23 +457,24 @@ func TestSimulation(t *testing.T) {
 					t.Fatalf("%s\n%d problems; history and faults are in %s\nthe same faults and load again: go test ./store -run 'TestSimulation$' -schedules 1 -seed %d -count 20",
 						sim.problems[0], len(sim.problems), sim.dump(t), seed)
 				}
-				require.Greater(t, sim.acknowledged(), 100, "too few writes were acknowledged")
-				require.GreaterOrEqual(t, len(sim.leaders), 2, "no leader changed")
+				require.Positive(t, sim.acknowledged(), "no write was acknowledged")
 				totals.add(sim)
 			})
 		}
 	})
 	text := totals.String(time.Since(began))
 	t.Log(text)
-	if *schedules >= 8 && !t.Failed() {
+	if *schedules >= 8 && !t.Failed() { // chance can't leave so much out
 		require.Greater(t, len(totals.faults), len(simFaults)/2, "too few faults happened: %s", text)
+		require.Greater(t, totals.acked, 100*totals.schedules, "too few writes were acknowledged: %s", text)
+		require.Greater(t, totals.leaders, 2*totals.schedules, "too few leaders changed: %s", text)
 	}
 	if *schedules >= 100 && !t.Failed() { // in fewer, chance may leave some out
 		for _, fault := range simFaults {
 			require.Positive(t, totals.faults[fault], "%s never happened: %s", fault, text)
 		}
 		for what, n := range map[string]int{
-			"connection lost with bytes in it": totals.lostConns, "write delayed": totals.late, "write undone by a crash": totals.undone + max(0, 100-*schedules), // some schedules undo none
+			"connection lost with bytes in it": totals.lostConns, "write delayed": totals.late, "write undone by a crash": totals.undone,
 			"sync met a fault": totals.syncs, "snapshot sent": totals.installed, "compaction": totals.compactions,
 		} {
 			require.Positive(t, n, "no %s: %s", what, text)

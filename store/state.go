@@ -385,7 +385,7 @@ func (st *state) record(place **item, next *version, event Event, prev *version)
 	if place == nil {
 		st.items.set(&item{newest: next})
 	} else {
-		*place = &item{newest: next, older: append((*place).older, (*place).newest)}
+		st.items.replace(place, &item{newest: next, older: append((*place).older, (*place).newest)})
 	}
 	st.dirty.items = true
 	st.touched = append(st.touched, next)

@@ -195,11 +195,16 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 	if r.err != nil {
 		return nil, r.failure(op)
 	}
+	return r.transaction(), nil
+}
+
+// transaction returns the result of a transaction that was not refused.
+func (r *result) transaction() *TxnResult {
 	if r.txn == nil {
 		put := r.put
-		return &TxnResult{Succeeded: true, Revision: r.revision, Responses: []OpResult{{Put: &put}}}, nil
+		return &TxnResult{Succeeded: true, Revision: r.revision, Responses: []OpResult{{Put: &put}}}
 	}
-	return r.txn, nil
+	return r.txn
 }
 
 // admit refuses what is too large, and what adds something while the store is full.

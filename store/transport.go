@@ -86,9 +86,11 @@ const raftTimeout = 5 * time.Second
 // another way.
 type peerTransport struct {
 	*raft.NetworkTransport
-	rpcs chan raft.RPC
-	done chan struct{}
-	once sync.Once
+	rpcs  chan raft.RPC
+	beats chan raft.RPC // heartbeats that have arrived
+	done  chan struct{}
+	once  sync.Once
+	loops *sync.WaitGroup
 }
 
 var (
@@ -98,27 +100,13 @@ var (
 )
 
 func newPeerTransport(p *peers, logger *raftLogger) *peerTransport {
-	t := &peerTransport{rpcs: make(chan raft.RPC), done: make(chan struct{})}
+	t := &peerTransport{rpcs: make(chan raft.RPC), beats: make(chan raft.RPC), done: make(chan struct{}), loops: p.loops}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream{p}, MaxPool: 3, Timeout: raftTimeout, Logger: logger, MsgpackUseNewTimeFormat: true,
 		// No pipeline. Raft's (v1.8.0) can lock up for good: when its decoder ends at an answer that is no success,
 		// nobody takes the next one, the sender waits for that without looking whether the decoder is there, and
 		// neither replication to that follower nor Shutdown goes on. Entries hold many commands anyway.
 		MaxRPCsInFlight: 1,
-	})
-	p.loops.Go(func() {
-		for {
-			select {
-			case rpc := <-t.NetworkTransport.Consumer():
-				select {
-				case t.rpcs <- rpc:
-				case <-t.done:
-					return
-				}
-			case <-t.done:
-				return
-			}
-		}
 	})
 	return t
 }

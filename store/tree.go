@@ -11,7 +11,8 @@ const fan = 29
 // tree is a B-tree of items by key, which gives out immutable copies of itself at the price of a pointer: what they
 // share is copied before it is changed. All items are in the leaves. A node knows what its keys begin with, and has
 // the eight bytes after that in line, so that a search looks at about one key for each level, and mostly at none
-// that it does not end at. One goroutine changes a tree; its copies are only read.
+// that it does not end at; and how many keys below it exist, so that those of a range are counted without a visit to
+// each. One goroutine changes a tree; its copies are only read.
 type tree struct {
 	root *node
 	n    int
@@ -22,6 +23,7 @@ type tree struct {
 type node struct {
 	age    uint64
 	n      int
+	live   int    // items below that are no tombstones
 	prefix string // all keys begin with it
 	heads  [fan]uint64
 	items  [fan]*item
@@ -102,6 +104,35 @@ func (nd *node) index() {
 	}
 }
 
+// weight returns how many existing keys an item, or a child, stands for.
+func weight(it *item, kid *node) int {
+	switch {
+	case kid != nil:
+		return kid.live
+	case it.newest.tombstone():
+		return 0
+	}
+	return 1
+}
+
+func (nd *node) weight(i int) int {
+	if nd.inner != nil {
+		return nd.inner.kids[i].live
+	}
+	return weight(nd.items[i], nil)
+}
+
+// before returns how many existing keys the first i entries stand for.
+func (nd *node) before(i int) (live int) {
+	if nd.inner == nil && nd.live == nd.n {
+		return i
+	}
+	for k := range i {
+		live += nd.weight(k)
+	}
+	return live
+}
+
 // insert puts an item, or a child with its bound, into a node that is not full.
 func (nd *node) insert(i int, key string, it *item, kid *node) {
 	copy(nd.heads[i+1:nd.n+1], nd.heads[i:nd.n])
@@ -114,6 +145,7 @@ func (nd *node) insert(i int, key string, it *item, kid *node) {
 		nd.inner.keys[i], nd.inner.kids[i] = key, kid
 	}
 	nd.n++
+	nd.live += weight(it, kid)
 	if skip := len(nd.prefix); nd.n > 1 && len(key) >= skip && key[:skip] == nd.prefix {
 		nd.heads[i] = head(key[skip:])
 	} else {
@@ -123,6 +155,7 @@ func (nd *node) insert(i int, key string, it *item, kid *node) {
 
 func (nd *node) remove(i int) {
 	last := nd.n - 1
+	nd.live -= nd.weight(i)
 	copy(nd.heads[i:last], nd.heads[i+1:nd.n])
 	if nd.inner == nil {
 		copy(nd.items[i:last], nd.items[i+1:nd.n])
@@ -137,7 +170,8 @@ func (nd *node) remove(i int) {
 
 // cut moves what is from i on to a new node.
 func (nd *node) cut(i int, age uint64) *node {
-	right := &node{age: age, n: nd.n - i}
+	left := nd.before(i)
+	right := &node{age: age, n: nd.n - i, live: nd.live - left}
 	if nd.inner == nil {
 		copy(right.items[:], nd.items[i:nd.n])
 		clear(nd.items[i:nd.n])
@@ -148,7 +182,7 @@ func (nd *node) cut(i int, age uint64) *node {
 		clear(nd.inner.keys[i:nd.n])
 		clear(nd.inner.kids[i:nd.n])
 	}
-	nd.n = i
+	nd.n, nd.live = i, left
 	nd.index()
 	right.index()
 	return right
@@ -192,8 +226,33 @@ func (t *tree) get(key string) *item {
 	return nil
 }
 
-// place returns where the item of a key is, to be replaced by another one of the same key before the tree is copied;
-// nil if there is none.
+// below returns how many keys below key exist.
+func (t *tree) below(key string) (live int) {
+	nd := t.root
+	if nd == nil {
+		return 0
+	}
+	for nd.inner != nil {
+		i := nd.child(key)
+		live += nd.before(i)
+		nd = nd.inner.kids[i]
+	}
+	return live + nd.before(nd.find(key))
+}
+
+// count returns how many keys from from on and below to exist; to "" means that there is no end.
+func (t *tree) count(from, to string) int {
+	switch {
+	case t.root == nil || to != "" && to <= from:
+		return 0
+	case to == "":
+		return t.root.live - t.below(from)
+	}
+	return t.below(to) - t.below(from)
+}
+
+// place returns where the item of a key is, to be replaced by another one of the same key, with replace, before
+// anything else is done to the tree; nil if there is none.
 func (t *tree) place(key string) **item {
 	if t.root == nil {
 		return nil
@@ -211,14 +270,28 @@ func (t *tree) place(key string) **item {
 	return nil
 }
 
+// replace puts an item in the place of one with the same key. All nodes on the way there may be changed, as place saw to.
+func (t *tree) replace(place **item, it *item) {
+	change := weight(it, nil) - weight(*place, nil)
+	*place = it
+	if change == 0 {
+		return
+	}
+	nd := t.root
+	for ; nd.inner != nil; nd = nd.inner.kids[nd.child(it.key())] {
+		nd.live += change
+	}
+	nd.live += change
+}
+
 // set puts an item in, in the place of one with the same key.
 func (t *tree) set(it *item) {
 	if t.root == nil {
 		t.root = &node{age: t.age}
 	}
 	t.root = t.own(t.root)
-	if right := t.put(t.root, it, true); right != nil {
-		root := &node{age: t.age, n: 2, inner: &inner{}}
+	if right, _ := t.put(t.root, it, true); right != nil {
+		root := &node{age: t.age, n: 2, live: t.root.live + right.live, inner: &inner{}}
 		root.inner.keys[0], root.inner.kids[0] = t.root.key(0), t.root
 		root.inner.keys[1], root.inner.kids[1] = right.key(0), right
 		root.index()
@@ -226,9 +299,9 @@ func (t *tree) set(it *item) {
 	}
 }
 
-// put is set below a node that may be changed. If that had to be divided, the part on the right is returned. rightmost
-// says that no other node of its level is on its right.
-func (t *tree) put(nd *node, it *item, rightmost bool) (right *node) {
+// put is set below a node that may be changed. If that had to be divided, the part on the right is returned, and by how
+// many the existing keys became more. rightmost says that no other node of its level is on its right.
+func (t *tree) put(nd *node, it *item, rightmost bool) (right *node, change int) {
 	key := it.key()
 	if nd.inner != nil {
 		i := nd.child(key)
@@ -238,19 +311,23 @@ func (t *tree) put(nd *node, it *item, rightmost bool) (right *node) {
 		}
 		kid := t.own(nd.inner.kids[i])
 		nd.inner.kids[i] = kid
-		divided := t.put(kid, it, rightmost && i == nd.n-1)
+		divided, change := t.put(kid, it, rightmost && i == nd.n-1)
+		nd.live += change
 		if divided == nil {
-			return nil
+			return nil, change
 		}
-		return t.add(nd, i+1, divided.key(0), nil, divided, rightmost)
+		nd.live -= divided.live // which comes back with it
+		return t.add(nd, i+1, divided.key(0), nil, divided, rightmost), change
 	}
 	i := nd.find(key)
 	if i < nd.n && nd.items[i].key() == key {
+		change = weight(it, nil) - weight(nd.items[i], nil)
 		nd.items[i] = it
-		return nil
+		nd.live += change
+		return nil, change
 	}
 	t.n++
-	return t.add(nd, i, key, it, nil, rightmost)
+	return t.add(nd, i, key, it, nil, rightmost), weight(it, nil)
 }
 
 // add is insert that divides a full node: in the middle, or, since keys often come in order, behind the last one.
@@ -301,7 +378,9 @@ func (t *tree) drop(nd *node, key string) {
 	i := nd.child(key)
 	kid := t.own(nd.inner.kids[i])
 	nd.inner.kids[i] = kid
+	live := kid.live
 	t.drop(kid, key)
+	nd.live -= live - kid.live
 	switch {
 	case kid.n == 0:
 		nd.remove(i)
@@ -324,8 +403,10 @@ func (t *tree) join(nd *node, i int) {
 		copy(left.inner.kids[left.n:], right.inner.kids[:right.n])
 	}
 	left.n += right.n
+	left.live += right.live
 	left.index()
 	nd.inner.kids[i] = left
+	nd.live += right.live // which remove takes off
 	nd.remove(i + 1)
 }
 

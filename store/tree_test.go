@@ -41,6 +41,16 @@ func (m treeModel) remove(key string) treeModel {
 	return m
 }
 
+// live counts those that exist.
+func (m treeModel) live() (n int) {
+	for _, it := range m {
+		if !it.newest.tombstone() {
+			n++
+		}
+	}
+	return n
+}
+
 func treeItems(t *tree, from string) (items []*item) {
 	t.ascend(from, func(it *item) bool {
 		items = append(items, it)
@@ -53,7 +63,8 @@ func checkTree(t *testing.T, tr *tree, m treeModel, probes []string) {
 	t.Helper()
 	require.Equal(t, len(m), tr.n)
 	require.True(t, slices.Equal(m, treeModel(treeItems(tr, ""))))
-	for _, key := range probes {
+	require.Equal(t, m.live(), tr.count("", ""))
+	for p, key := range probes {
 		i, found := m.find(key)
 		if found {
 			require.Same(t, m[i], tr.get(key), "%q", key)
@@ -61,6 +72,12 @@ func checkTree(t *testing.T, tr *tree, m treeModel, probes []string) {
 			require.Nil(t, tr.get(key), "%q", key)
 		}
 		require.True(t, slices.Equal(m[i:], treeModel(treeItems(tr, key))), "from %q", key)
+		require.Equal(t, m[i:].live(), tr.count(key, ""), "from %q", key)
+		end := probes[(p+7)%len(probes)]
+		j, _ := m.find(end)
+		if end != "" {
+			require.Equal(t, m[i:max(i, j)].live(), tr.count(key, end), "from %q to %q", key, end)
+		}
 	}
 }
 
@@ -82,12 +99,12 @@ func runTree(t *testing.T, ops []byte, keys []string) {
 			tr.remove(key)
 			m = m.remove(key)
 		default:
-			it := &item{newest: &version{KV: KV{Key: []byte(key)}}}
+			it := &item{newest: &version{KV: KV{Key: []byte(key), Version: int64(ops[i] >> 7)}}}
 			place := tr.place(key)
 			_, found := m.find(key)
 			require.Equal(t, found, place != nil, "%q", key)
 			if found && op%2 == 0 {
-				*place = it
+				tr.replace(place, it)
 			} else {
 				tr.set(it)
 			}
@@ -144,19 +161,22 @@ func TestTreeInOrder(t *testing.T) {
 			if down {
 				i = n - i
 			}
-			tr.set(&item{newest: &version{KV: KV{Key: fmt.Appendf(nil, "/k/%08d", i)}}})
+			tr.set(&item{newest: &version{KV: KV{Key: fmt.Appendf(nil, "/k/%08d", i), Version: int64(i % 3)}}})
 		}
 		items := treeItems(&tr, "")
 		require.Len(t, items, n)
 		if leaves, _ := countNodes(tr.root); !down {
 			require.Equal(t, (n+fan-1)/fan, leaves)
 		}
+		live := treeModel(items).live()
+		require.Equal(t, live, tr.count("", ""))
 		before := tr.copied()
 		for i, it := range items {
 			require.Same(t, it, tr.get(it.key()))
 			tr.remove(it.key())
 			require.Nil(t, tr.get(it.key()))
 			require.Equal(t, n-i-1, tr.n)
+			require.Equal(t, live-treeModel(items[:i+1]).live(), tr.count("", ""))
 		}
 		require.Nil(t, tr.root)
 		require.Equal(t, items, treeItems(&before, ""))

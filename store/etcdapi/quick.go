@@ -1,6 +1,8 @@
 package etcdapi
 
 import (
+	"sync"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -24,7 +26,7 @@ func (s *Server) Transport(cfg transport.Config) (*transport.Server, error) {
 		return nil, err
 	}
 	s.Register(server)
-	q := &quickServer{s}
+	q := &quickServer{Server: s}
 	for path, quick := range map[string]transport.Quick{
 		pb.KV_Range_FullMethodName: q.get, pb.KV_Put_FullMethodName: q.put, pb.KV_Txn_FullMethodName: q.txn,
 	} {
@@ -32,11 +34,21 @@ func (s *Server) Transport(cfg transport.Config) (*transport.Server, error) {
 			return nil, err
 		}
 	}
+	for path, later := range map[string]transport.Later{
+		pb.KV_Put_FullMethodName: q.startPut, pb.KV_Txn_FullMethodName: q.startTxn,
+	} {
+		if err := server.RegisterLater(path, later); err != nil {
+			return nil, err
+		}
+	}
 	return server, nil
 }
 
 // quickServer has the methods that carry nearly all calls, from bytes to bytes. They do what those of kvServer do.
-type quickServer struct{ *Server }
+type quickServer struct {
+	*Server
+	txns sync.Pool // of *txnBuffer, empty ones
+}
 
 // begin is Server.begin without a context.
 func (q *quickServer) refusal(c *transport.Call) error {
