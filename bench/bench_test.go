@@ -33,7 +33,7 @@ func TestTinyRun(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, r.report.rows, gRPC+len(r.jobs()))
+	require.Len(t, r.report.rows, gRPC+len(r.jobs(setup{members: 1}))+4)
 	for _, row := range r.report.rows {
 		kinds := 3
 		if row.inProcess {

@@ -99,6 +99,35 @@ func startCluster(kind string, members int, dir string, keys int, firstWrite boo
 	return c, nil
 }
 
+// startTogether starts members of a kind in one process.
+func startTogether(kind string, at setup, dir string, keys int) (c *cluster, err error) {
+	c = &cluster{kind: kind}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.stop())
+		}
+	}()
+	peers, err := freePeers(at.members)
+	if err != nil {
+		return c, err
+	}
+	p, err := startProcess()
+	if err != nil {
+		return c, err
+	}
+	c.members = []*process{p}
+	order := Order{
+		Kind: kind, Name: peers[0].Name, Dir: filepath.Join(dir, kind), Peers: peers, Keys: keys, Log: at.log, Together: at.members > 1,
+	}
+	if err := os.MkdirAll(order.Dir, 0o700); err != nil {
+		return c, err
+	}
+	if err := p.rpc.Call("Member.Open", order, &Opened{}); err != nil {
+		return c, fmt.Errorf("bench: %s: %w", kind, err)
+	}
+	return c, nil
+}
+
 // freePeers returns members with addresses that are free now.
 func freePeers(n int) ([]Peer, error) {
 	peers := make([]Peer, n)

@@ -8,7 +8,11 @@ import (
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
 	"github.com/keelson-dev/keelson/store/etcdapi/transport"
+	"github.com/keelson-dev/keelson/store/wal"
 )
+
+// walLog is the name of package wal's log store.
+const walLog = "wal"
 
 // keelson is a member of a Keelson store.
 type keelson struct {
@@ -20,6 +24,9 @@ type keelson struct {
 
 func openKeelson(ctx context.Context, o Order) (server, error) {
 	cfg := store.Config{Dir: o.Dir}
+	if o.Log == walLog {
+		cfg.OpenLog = wal.Open
+	}
 	if len(o.Peers) > 1 {
 		cfg.Name = o.Name
 		for _, p := range o.Peers {

@@ -215,56 +215,78 @@ func (r *run) watch(ctx context.Context, members int, l load, clusters []*cluste
 	}, clusters)
 }
 
+// setup is what in-process rows are measured on.
+type setup struct {
+	members int // in one process
+	log     string
+}
+
 // within measures the libraries without gRPC. Its rows have no floor.
-func (r *run) within(ctx context.Context) (err error) {
-	for _, members := range []int{1} {
-		dir := filepath.Join(r.dir, "within")
-		r.say("in-process, with %d keys", r.keys)
-		clusters := make([]*cluster, 2)
-		defer func() {
-			for _, c := range clusters {
-				if c != nil {
-					err = errors.Join(err, c.stop())
-				}
-			}
-			err = errors.Join(err, os.RemoveAll(dir))
-		}()
-		for i := range clusters {
-			if clusters[i], err = startCluster(kinds()[i], members, dir, r.keys, false); err != nil {
-				return err
-			}
-			if err = clusters[i].members[0].rpc.Call("Member.Fill", r.keys, &struct{}{}); err != nil {
-				return err
-			}
-		}
-		for _, j := range r.jobs() {
-			row := row{members: members, operation: j.Operation, load: load{clients: j.Callers}, inProcess: true, job: j}
-			row.writing = make([][]float64, len(clusters))
-			err = r.rounds(&row, func(kind, round int) (Sample, error) {
-				var done JobDone
-				s, err := clusters[kind].spent(func() (Sample, error) {
-					err := clusters[kind].members[0].rpc.Call("Member.Run", j, &done)
-					return done.Sample, err
-				})
-				if round > 0 && j.Operation == "watch" {
-					row.writing[kind] = append(row.writing[kind], float64(j.Puts)/done.Writing.Seconds())
-				}
-				return s, err
-			}, clusters)
-			if err != nil {
-				return err
-			}
+func (r *run) within(ctx context.Context) error {
+	for _, at := range []setup{{members: 1}, {1, walLog}, {members: 3}, {3, walLog}} {
+		if err := r.withinAt(ctx, at); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func (r *run) jobs() []Job {
+func (r *run) withinAt(ctx context.Context, at setup) (err error) {
+	dir := filepath.Join(r.dir, "within")
+	r.say("in-process, with %d member(s), log %q and %d keys", at.members, at.log, r.keys)
+	clusters := make([]*cluster, 2)
+	defer func() {
+		for _, c := range clusters {
+			if c != nil {
+				err = errors.Join(err, c.stop())
+			}
+		}
+		err = errors.Join(err, os.RemoveAll(dir))
+	}()
+	for i := range clusters {
+		if clusters[i], err = startTogether(kinds()[i], at, dir, r.keys); err != nil {
+			return err
+		}
+		if err = clusters[i].members[0].rpc.Call("Member.Fill", r.keys, &struct{}{}); err != nil {
+			return err
+		}
+	}
+	for _, j := range r.jobs(at) {
+		row := row{members: at.members, log: at.log, operation: j.Operation, load: load{clients: j.Callers}, inProcess: true, job: j}
+		row.writing = make([][]float64, len(clusters))
+		err = r.rounds(&row, func(kind, round int) (Sample, error) {
+			var done JobDone
+			s, err := clusters[kind].spent(func() (Sample, error) {
+				err := clusters[kind].members[0].rpc.Call("Member.Run", j, &done)
+				return done.Sample, err
+			})
+			if round > 0 && j.Operation == "watch" {
+				row.writing[kind] = append(row.writing[kind], float64(j.Puts)/done.Writing.Seconds())
+			}
+			return s, err
+		}, clusters)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jobs returns the rows of a setup: all of them with one member and the default log store, puts elsewhere.
+func (r *run) jobs(at setup) []Job {
 	var jobs []Job
 	add := func(operation string, callers ...int) {
 		for _, n := range callers {
 			jobs = append(jobs, Job{Operation: operation, Callers: n, Keys: r.keys, Duration: r.round})
 		}
+	}
+	switch {
+	case at.members > 1:
+		add("put", 1000)
+		return jobs
+	case at.log != "":
+		add("put", 1, 1000)
+		return jobs
 	}
 	add("put", 1, 100, 1000)
 	add("txn", 1000)

@@ -31,6 +31,10 @@ type Order struct {
 	Peers     []Peer // all members, this one too
 	// Keys is how many keys the floor pretends to hold.
 	Keys int
+	// Log is Keelson's log store: wal, or empty for the default.
+	Log string
+	// Together runs all of Peers in this process.
+	Together bool
 	// FirstWrite puts a key right after the start.
 	FirstWrite bool
 }
@@ -103,16 +107,7 @@ func (m *Member) Open(o Order, opened *Opened) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	begin := time.Now()
-	switch o.Kind {
-	case "etcd":
-		m.server, err = openEtcd(ctx, o)
-	case "keelson":
-		m.server, err = openKeelson(ctx, o)
-	case "floor":
-		m.server, err = openFloor(ctx, o)
-	default:
-		err = fmt.Errorf("bench: no server %q", o.Kind)
-	}
+	m.server, err = openServer(ctx, o)
 	if err == nil && o.FirstWrite {
 		err = m.server.local().put(ctx, 0, []byte("/first"), make([]byte, valueSize))
 	}

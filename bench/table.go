@@ -20,6 +20,7 @@ type row struct {
 	operation string
 	load      load
 	inProcess bool
+	log       string // of in-process rows, as Order has it
 	job       Job
 	samples   [][]Sample
 	writing   [][]float64 // puts per second of the in-process watch
@@ -130,6 +131,10 @@ func (r *report) overGRPC(b *strings.Builder) {
 // inProcessTarget is the ratio to etcd that the issue asks for; 0 where it asks for none.
 func (r *row) inProcessTarget() float64 {
 	switch {
+	case r.members > 1:
+		return 0
+	case r.operation == "put" && r.load.clients == 1 && r.log == walLog:
+		return 2
 	case r.operation == "put" && r.load.clients == 1:
 		return 1.5
 	case r.operation == "put" && r.load.clients == 1000:
@@ -144,6 +149,9 @@ func (r *row) inProcessTarget() float64 {
 	return 0
 }
 
+// clusterPuts is how many puts per second three members in one process are to do.
+const clusterPuts = 100_000
+
 func (r *report) inProcess(b *strings.Builder) {
 	begun := false
 	for i := range r.rows {
@@ -154,8 +162,8 @@ func (r *report) inProcess(b *strings.Builder) {
 		if !begun {
 			begun = true
 			b.WriteByte('\n')
-			line(b, "in-process, 1 member", "callers", "etcd, /s", "keelson, /s", "to etcd", "target", "etcd p50/p99", "keelson p50/p99")
-			line(b, slices.Repeat([]string{"---"}, 8)...)
+			line(b, "in-process", "members", "log", "callers", "etcd, /s", "keelson, /s", "to etcd", "target", "etcd p50/p99", "keelson p50/p99")
+			line(b, slices.Repeat([]string{"---"}, 10)...)
 		}
 		name, figure := row.operation, Sample.rate
 		if name == "watch" && row.job.Watchers != 1 {
@@ -166,13 +174,16 @@ func (r *report) inProcess(b *strings.Builder) {
 		if row.job.Operation == "watch" && row.job.Watchers == 0 {
 			continue // only to compare the writer with
 		}
-		cells := []string{name, fmt.Sprint(row.load.clients)}
+		cells := []string{name, fmt.Sprint(row.members), cmp.Or(row.log, "default"), fmt.Sprint(row.load.clients)}
 		for kind := range row.samples {
 			cells = append(cells, number(row.of(kind, figure)))
 		}
 		target := ""
 		if want := row.inProcessTarget(); want > 0 {
 			target = times(want) + verdict(row.ratio(etcdKind, figure) >= want)
+		}
+		if row.operation == "put" && row.members > 1 { // here the issue asks for a rate
+			target = number(clusterPuts) + "/s" + verdict(row.of(keelsonKind, figure) >= clusterPuts)
 		}
 		cells = append(cells, times(row.ratio(etcdKind, figure)), target)
 		for kind := range row.samples {

@@ -191,11 +191,28 @@ const maxTxnDepth = 16
 
 // validate checks the form of a transaction, before it is proposed: what it says is wrong for any state of the store.
 func (t *Txn) validate(maxOps int) error {
-	if _, err := t.count(maxOps, 0); err != nil {
+	if _, err := t.count(maxOps, 0); err != nil || t.changesOnce() {
 		return err
 	}
 	_, err := t.footprint()
 	return err
+}
+
+// changesOnce reports that no branch has more than one operation that can change anything, and none that is nested: as is
+// usual, and then no key can be changed twice.
+func (t *Txn) changesOnce() bool {
+	for _, ops := range [][]Op{t.Then, t.Else} {
+		changes := 0
+		for i := range ops {
+			if ops[i].Range == nil {
+				changes++
+			}
+			if ops[i].Txn != nil || changes > 1 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (t *Txn) count(maxOps, depth int) (int, error) {

@@ -174,3 +174,124 @@ func TestDecodes(t *testing.T) {
 	require.True(t, decodePut(b, new(pb.PutRequest)))
 	require.False(t, decodePut(b[:len(b)-1], new(pb.PutRequest)), "cut off")
 }
+
+// same returns a transaction without the difference between nothing and a list or value of none.
+func same(t *store.Txn) *store.Txn {
+	nothing := func(all ...*[]byte) {
+		for _, b := range all {
+			if len(*b) == 0 {
+				*b = nil
+			}
+		}
+	}
+	out := &store.Txn{}
+	for _, c := range t.Compares {
+		nothing(&c.Key, &c.End, &c.Value)
+		out.Compares = append(out.Compares, c)
+	}
+	for i, ops := range [][]store.Op{t.Then, t.Else} {
+		for _, op := range ops {
+			switch {
+			case op.Range != nil:
+				nothing(&op.Range.Key, &op.Range.End)
+			case op.Put != nil:
+				nothing(&op.Put.Key, &op.Put.Value)
+			case op.Delete != nil:
+				nothing(&op.Delete.Key, &op.Delete.End)
+			}
+			if i == 0 {
+				out.Then = append(out.Then, op)
+			} else {
+				out.Else = append(out.Else, op)
+			}
+		}
+	}
+	return out
+}
+
+func usualTxn() *pb.TxnRequest {
+	key := []byte("/registry/pods/default/a")
+	op := func(r any) *pb.RequestOp {
+		switch r := r.(type) {
+		case *pb.RangeRequest:
+			return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
+		case *pb.PutRequest:
+			return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: r}}
+		default:
+			return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: r.(*pb.DeleteRangeRequest)}}
+		}
+	}
+	return &pb.TxnRequest{
+		Compare: []*pb.Compare{
+			{Key: key, Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: 0}},
+			{Key: key, Target: pb.Compare_VALUE, Result: pb.Compare_NOT_EQUAL, TargetUnion: &pb.Compare_Value{Value: []byte("x")}},
+			{Key: key, Target: pb.Compare_LEASE, Result: pb.Compare_GREATER, TargetUnion: &pb.Compare_Lease{Lease: -7}},
+		},
+		Success: []*pb.RequestOp{op(&pb.PutRequest{Key: key, Value: make([]byte, 300), Lease: 9}), op(&pb.DeleteRangeRequest{Key: []byte("b"), RangeEnd: []byte("c"), PrevKv: true})},
+		Failure: []*pb.RequestOp{op(&pb.RangeRequest{Key: key, Limit: -3, SortOrder: pb.RangeRequest_DESCEND})},
+	}
+}
+
+// FuzzDecodeTxn is FuzzDecode for transactions, up to what the store is given.
+func FuzzDecodeTxn(f *testing.F) {
+	b, err := proto.Marshal(usualTxn())
+	require.NoError(f, err)
+	f.Add(b, uint16(1000), byte(4))
+	f.Fuzz(func(t *testing.T, b []byte, limit uint16, ops byte) {
+		var buffer txnBuffer
+		ours, known := buffer.decode(b, translation{limit: int(limit)}, int(ops))
+		if !known {
+			return
+		}
+		var r pb.TxnRequest
+		require.NoError(t, proto.Unmarshal(b, &r))
+		theirs, err := (&translation{limit: int(limit)}).txn(&r, int(ops), 0)
+		require.NoError(t, err, "%v", &r)
+		require.Equal(t, same(theirs), same(ours))
+	})
+}
+
+func TestDecodesTxn(t *testing.T) {
+	usual := usualTxn()
+	b, err := proto.Marshal(usual)
+	require.NoError(t, err)
+	var buffer txnBuffer
+	limit := translation{limit: 1 << 20}
+	ours, known := buffer.decode(b, limit, 128)
+	require.True(t, known)
+	theirs, err := limit.txn(usual, 128, 0)
+	require.NoError(t, err)
+	require.Equal(t, same(theirs), same(ours))
+	require.Len(t, ours.Compares, 3)
+	for name, change := range map[string]func(*pb.TxnRequest){
+		"no key":          func(r *pb.TxnRequest) { r.Compare[0].Key = nil },
+		"another operand": func(r *pb.TxnRequest) { r.Compare[0].Target = pb.Compare_CREATE },
+		"target":          func(r *pb.TxnRequest) { r.Compare[0].Target = 5 },
+		"result":          func(r *pb.TxnRequest) { r.Compare[0].Result = 4 },
+		"range compared":  func(r *pb.TxnRequest) { r.Compare[0].RangeEnd = []byte("z") },
+		"no operation":    func(r *pb.TxnRequest) { r.Failure[0].Request = nil },
+		"no key to put":   func(r *pb.TxnRequest) { r.Success[0].GetRequestPut().Key = nil },
+		"no key to delete": func(r *pb.TxnRequest) {
+			r.Success[1].GetRequestDeleteRange().Key = nil
+		},
+		"order":  func(r *pb.TxnRequest) { r.Failure[0].GetRequestRange().SortOrder = 3 },
+		"nested": func(r *pb.TxnRequest) { r.Failure[0].Request = &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{}} },
+		"many": func(r *pb.TxnRequest) {
+			r.Success = append(r.Success, r.Success...)
+			r.Success = append(r.Success, r.Success...)
+		},
+		"size":    func(r *pb.TxnRequest) { r.Success[0].GetRequestPut().Value = make([]byte, 2<<20) },
+		"no more": func(r *pb.TxnRequest) { r.Compare = append(r.Compare, r.Compare...) },
+	} {
+		r := usualTxn()
+		change(r)
+		b, err := proto.Marshal(r)
+		require.NoError(t, err)
+		buffer = txnBuffer{}
+		_, known := buffer.decode(b, limit, 128)
+		require.False(t, known, name)
+	}
+	buffer = txnBuffer{}
+	_, known = buffer.decode(b, limit, 2)
+	require.False(t, known, "three compares, and two are allowed")
+}

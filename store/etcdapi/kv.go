@@ -143,23 +143,29 @@ func (s *kvServer) Compact(ctx context.Context, r *pb.CompactionRequest) (*pb.Co
 }
 
 func rangeRequest(r *pb.RangeRequest) (*store.RangeRequest, error) {
+	req := new(store.RangeRequest)
+	if err := readRange(r, req); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+func readRange(r *pb.RangeRequest, into *store.RangeRequest) error {
 	if len(r.GetKey()) == 0 {
-		return nil, rpctypes.ErrGRPCEmptyKey
+		return rpctypes.ErrGRPCEmptyKey
 	}
-	if _, known := pb.RangeRequest_SortOrder_name[int32(r.SortOrder)]; !known {
-		return nil, rpctypes.ErrGRPCInvalidSortOption
+	if r.SortOrder < pb.RangeRequest_NONE || r.SortOrder > pb.RangeRequest_DESCEND || r.SortTarget < pb.RangeRequest_KEY || r.SortTarget > pb.RangeRequest_VALUE {
+		return rpctypes.ErrGRPCInvalidSortOption
 	}
-	if _, known := pb.RangeRequest_SortTarget_name[int32(r.SortTarget)]; !known {
-		return nil, rpctypes.ErrGRPCInvalidSortOption
-	}
-	return &store.RangeRequest{
+	*into = store.RangeRequest{
 		Key: r.Key, End: r.RangeEnd,
 		Limit: max(0, r.Limit), Revision: max(0, r.Revision), // etcd takes what is negative as not given
 		KeysOnly: r.KeysOnly, CountOnly: r.CountOnly, Serializable: r.Serializable,
 		SortBy: store.SortTarget(r.SortTarget), SortDescend: r.SortOrder == pb.RangeRequest_DESCEND,
 		MinModRevision: r.MinModRevision, MaxModRevision: r.MaxModRevision,
 		MinCreateRevision: r.MinCreateRevision, MaxCreateRevision: r.MaxCreateRevision,
-	}, nil
+	}
+	return nil
 }
 
 // translation makes the store's requests of etcd's. It counts the bytes that they carry against a limit.
@@ -177,17 +183,26 @@ func (t *translation) add(parts ...[]byte) error {
 }
 
 func (t *translation) put(r *pb.PutRequest) (*store.PutRequest, error) {
+	req := new(store.PutRequest)
+	if err := t.readPut(r, req); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+func (t *translation) readPut(r *pb.PutRequest, into *store.PutRequest) error {
 	switch {
 	case len(r.GetKey()) == 0:
-		return nil, rpctypes.ErrGRPCEmptyKey
+		return rpctypes.ErrGRPCEmptyKey
 	case r.IgnoreValue && len(r.Value) > 0:
-		return nil, rpctypes.ErrGRPCValueProvided
+		return rpctypes.ErrGRPCValueProvided
 	case r.IgnoreLease && r.Lease != 0:
-		return nil, rpctypes.ErrGRPCLeaseProvided
+		return rpctypes.ErrGRPCLeaseProvided
 	}
-	return &store.PutRequest{
+	*into = store.PutRequest{
 		Key: r.Key, Value: r.Value, Lease: r.Lease, PrevKV: r.PrevKv, IgnoreValue: r.IgnoreValue, IgnoreLease: r.IgnoreLease,
-	}, t.add(r.Key, r.Value)
+	}
+	return t.add(r.Key, r.Value)
 }
 
 func (t *translation) delete(r *pb.DeleteRangeRequest) (*store.DeleteRequest, error) {

@@ -20,15 +20,20 @@ type write struct {
 
 // startPut is quickServer.put that does not wait.
 func (q *quickServer) startPut(c *transport.Call, request []byte) bool {
-	r := new(pb.PutRequest)
-	if !decodePut(request, r) {
-		if err := decode(request, r); err != nil {
-			c.Answer(nil, err)
-			return true
+	t := translation{limit: q.cfg.MaxRequestBytes}
+	var (
+		r   pb.PutRequest
+		req store.PutRequest
+		err error
+	)
+	if decodePut(request, &r) {
+		err = t.readPut(&r, &req)
+	} else {
+		whole := new(pb.PutRequest)
+		if err = decode(request, whole); err == nil {
+			err = t.readPut(whole, &req)
 		}
 	}
-	t := translation{limit: q.cfg.MaxRequestBytes}
-	req, err := t.put(r)
 	if err == nil {
 		err = q.refusal(c)
 	}
@@ -37,7 +42,7 @@ func (q *quickServer) startPut(c *transport.Call, request []byte) bool {
 		return true
 	}
 	w := &write{server: q.Server, call: c}
-	return w.begun(q.store.StartPut(req, w.put))
+	return w.begun(q.store.StartPut(&req, w.put))
 }
 
 func (w *write) put(res store.PutResult, err error) {
@@ -50,13 +55,23 @@ func (w *write) put(res store.PutResult, err error) {
 
 // startTxn is quickServer.txn that does not wait.
 func (q *quickServer) startTxn(c *transport.Call, request []byte) bool {
-	r := new(pb.TxnRequest)
-	if err := decode(request, r); err != nil {
-		c.Answer(nil, err)
-		return true
+	buffer, _ := q.txns.Get().(*txnBuffer)
+	if buffer == nil {
+		buffer = new(txnBuffer)
 	}
+	defer func() { // the store keeps nothing of what it was given
+		*buffer = txnBuffer{}
+		q.txns.Put(buffer)
+	}()
 	t := translation{limit: q.cfg.MaxRequestBytes}
-	req, err := t.txn(r, q.cfg.MaxTxnOps, 0)
+	req, known := buffer.decode(request, t, q.cfg.MaxTxnOps)
+	var err error
+	if !known {
+		r := new(pb.TxnRequest)
+		if err = decode(request, r); err == nil {
+			req, err = t.txn(r, q.cfg.MaxTxnOps, 0)
+		}
+	}
 	if err == nil {
 		err = q.refusal(c)
 	}

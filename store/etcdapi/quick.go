@@ -1,6 +1,8 @@
 package etcdapi
 
 import (
+	"sync"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -24,7 +26,7 @@ func (s *Server) Transport(cfg transport.Config) (*transport.Server, error) {
 		return nil, err
 	}
 	s.Register(server)
-	q := &quickServer{s}
+	q := &quickServer{Server: s}
 	for path, quick := range map[string]transport.Quick{
 		pb.KV_Range_FullMethodName: q.get, pb.KV_Put_FullMethodName: q.put, pb.KV_Txn_FullMethodName: q.txn,
 	} {
@@ -43,7 +45,10 @@ func (s *Server) Transport(cfg transport.Config) (*transport.Server, error) {
 }
 
 // quickServer has the methods that carry nearly all calls, from bytes to bytes. They do what those of kvServer do.
-type quickServer struct{ *Server }
+type quickServer struct {
+	*Server
+	txns sync.Pool // of *txnBuffer, empty ones
+}
 
 // begin is Server.begin without a context.
 func (q *quickServer) refusal(c *transport.Call) error {
