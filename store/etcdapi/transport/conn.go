@@ -74,9 +74,11 @@ type conn struct {
 	emptyTable bool          // the next headers must say that the table is not used
 	wanted     chan struct{} // has a value when the flusher shall flush; nil without streaming and later calls
 
-	alarm  *time.Timer // for the first of the calls that are answered later to expire
-	rings  time.Time   // when
-	alarms sync.WaitGroup
+	pongs   int         // bytes of out that answer pings
+	awaited int         // calls whose Work goes on
+	alarm   *time.Timer // for the first of the calls that are answered later to expire
+	rings   time.Time   // when
+	alarms  sync.WaitGroup
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -184,7 +186,9 @@ func (c *conn) next(n int) ([]byte, error) {
 			c.to = copy(c.buf, c.buf[c.from:c.to])
 			c.from = 0
 		}
-		c.flush()
+		if !c.holdPongs() {
+			c.flush()
+		}
 		got, err := c.nc.Read(c.buf[c.to:])
 		c.to += got
 		c.heard = c.heard || got > 0

@@ -47,6 +47,7 @@ func (c *conn) ping(flags byte, id uint32, payload []byte) error {
 		}
 	}
 	c.out = append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), payload...)
+	c.pongs += frameHeaderLen + len(payload)
 	return nil
 }
 

@@ -223,6 +223,7 @@ func (s *stream) finish(answer []byte, failed *status.Status) (free bool) {
 	if s.answered { // or its client is gone, or its time was up
 		return true
 	}
+	s.drop()
 	c.running--
 	s.answered, s.failed = true, failed
 	if s.gone || c.dead {

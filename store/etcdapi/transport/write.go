@@ -34,7 +34,7 @@ func (c *conn) flush() {
 			c.mu.Lock()
 		}
 		out := c.out
-		c.out = c.spare[:0]
+		c.out, c.pongs = c.spare[:0], 0
 		c.mu.Unlock()
 		err := c.write(out)
 		c.mu.Lock()
