@@ -58,7 +58,7 @@ func (s *checkedLog) verify(snapshot uint64) error {
 	var entry raft.Log
 	for i := max(first, snapshot+1); i <= last; i++ {
 		if err := s.load(i, &entry); err != nil {
-			return fmt.Errorf("%w: %s: entry %d: %w", ErrCorrupt, s.dir, i, err)
+			return unreadable(fmt.Errorf("%s: entry %d: %w", s.dir, i, err))
 		}
 		if entry.Index != i {
 			return fmt.Errorf("%w: %s: entry %d says it is %d", ErrCorrupt, s.dir, i, entry.Index)
@@ -68,6 +68,15 @@ func (s *checkedLog) verify(snapshot uint64) error {
 		}
 	}
 	return nil
+}
+
+// unreadable gives an error in reading what was stored its kind. A missing key and an unknown format are no damage: the
+// files are right, and who is told to replace them would lose them.
+func unreadable(err error) error {
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrKey) || errors.Is(err, ErrVersion) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
 }
 
 // covers implements disk.

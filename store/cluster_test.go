@@ -26,6 +26,8 @@ func TestLeader(t *testing.T) { storetest.Run(t, storetest.Leader) }
 
 func TestFollower(t *testing.T) { storetest.Run(t, storetest.Follower) }
 
+func TestSole(t *testing.T) { storetest.Run(t, storetest.Sole) }
+
 func voters(t *testing.T, s *store.Store) (names []string) {
 	t.Helper()
 	status, err := s.Status(t.Context())

@@ -82,6 +82,7 @@ func TestEncryption(t *testing.T) {
 	} {
 		_, err := store.Open(t.Context(), store.Config{Dir: dir, Keys: keys})
 		require.ErrorIs(t, err, store.ErrKey, name)
+		require.NotErrorIs(t, err, store.ErrCorrupt, name)
 		var missing *store.KeyError
 		require.ErrorAs(t, err, &missing, name)
 		require.Equal(t, "first", missing.ID, name)
@@ -93,6 +94,34 @@ func TestEncryption(t *testing.T) {
 
 	s := openDir(t, store.Config{Dir: dir, Keys: store.StaticKeys{key("first")}})
 	require.Equal(t, want, everything(t, s))
+	require.NoError(t, s.Close())
+}
+
+// TestKeyOfASnapshot has all that needs the key in a snapshot: the log has no entry after it.
+func TestKeyOfASnapshot(t *testing.T) {
+	dir := t.TempDir()
+	s := openDir(t, store.Config{Dir: dir, Keys: store.StaticKeys{key("first")}})
+	fillStore(t, s, 0, 20)
+	_, err := s.SaveSnapshot()
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	for name, keys := range map[string]store.Keyring{
+		"none": nil, "another": store.StaticKeys{key("second")}, "wrong": store.StaticKeys{{ID: "first", Secret: key("second").Secret}},
+	} {
+		_, err := store.Open(t.Context(), store.Config{Dir: dir, Keys: keys})
+		require.ErrorIs(t, err, store.ErrKey, name)
+		require.NotErrorIs(t, err, store.ErrCorrupt, name)
+		_, err = store.Recover(t.Context(), dir, store.RecoverOptions{FileOptions: store.FileOptions{Keys: keys}})
+		require.ErrorIs(t, err, store.ErrKey, name)
+		require.NotErrorIs(t, err, store.ErrCorrupt, name)
+		report, err := store.Verify(t.Context(), dir, store.FileOptions{Keys: keys})
+		require.NoError(t, err, name)
+		require.NoError(t, report.Err(), name)
+		require.Nil(t, report.Contents, name)
+		require.Positive(t, report.Keys["first"], name)
+	}
+	s = openDir(t, store.Config{Dir: dir, Keys: store.StaticKeys{key("first")}})
+	require.Len(t, everything(t, s).KVs, 20)
 	require.NoError(t, s.Close())
 }
 

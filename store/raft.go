@@ -189,7 +189,7 @@ func (d *durable) start(transport raft.Transport, self raft.ServerID, founders [
 		if restoring := d.machine.restoring; restoring != nil {
 			return fmt.Errorf("%s: %w: %w", cfg.Dir, restoring, err)
 		}
-		return fmt.Errorf("%w: %s: %w", ErrCorrupt, cfg.Dir, err)
+		return unreadable(fmt.Errorf("%s: %w", cfg.Dir, err))
 	}
 	d.mu.Lock()
 	d.raft = r

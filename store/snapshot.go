@@ -154,7 +154,7 @@ func (r *snapshotReader) uint() uint64 {
 	n, err := binary.ReadUvarint(r)
 	if err != nil {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("%w: snapshot holds a malformed number: %w", ErrCorrupt, err)
+			err = unreadable(fmt.Errorf("snapshot holds a malformed number: %w", err))
 		}
 		r.fail(err)
 	}

@@ -115,6 +115,9 @@ func recoverFiles(ctx context.Context, args []string, out io.Writer) error {
 		opts.Addr = self.Addr
 	}
 	contents, err := store.Recover(ctx, o.dataDir, opts)
+	if errors.Is(err, store.ErrKey) {
+		return wrongKeys(o, err)
+	}
 	if err != nil {
 		return err
 	}

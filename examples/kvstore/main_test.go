@@ -141,6 +141,33 @@ func TestMistakes(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist, "a call that failed has left something")
 }
 
+// TestKeysMissing starts on encrypted files without their keys, or with others: it says which flag is wrong, and not
+// that the files are damaged.
+func TestKeysMissing(t *testing.T) {
+	dir := t.TempDir()
+	data, right, wrong := filepath.Join(dir, "data"), filepath.Join(dir, "right"), filepath.Join(dir, "wrong")
+	for name, file := range map[string]string{"2026": right, "2027": wrong} {
+		line := name + " " + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, store.KeySize)) + "\n"
+		require.NoError(t, os.WriteFile(file, []byte(line), 0o600))
+	}
+	s, err := store.Open(t.Context(), store.Config{Dir: data, Keys: store.KeyFile(right)})
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), store.PutRequest{Key: []byte("a")})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	for says, args := range map[string][]string{
+		"are encrypted: --keys must name":                 {"--listen-client", "127.0.0.1:0", "--data-dir", data},
+		"--keys " + wrong + " does not have the keys":     {"--listen-client", "127.0.0.1:0", "--data-dir", data, "--keys", wrong},
+		"in " + data + " are encrypted: --keys must name": {"recover", "--data-dir", data},
+	} {
+		err := dispatch(t.Context(), args, io.Discard)
+		require.ErrorIs(t, err, store.ErrKey, "%v", args)
+		require.ErrorContains(t, err, says, "%v", args)
+		require.ErrorContains(t, err, "2026", "%v", args)
+		require.NotContains(t, err.Error(), "damaged", "%v", args)
+	}
+}
+
 // TestCluster goes through README.md: three members with TLS, one more, one less, a back-up.
 func TestMetrics(t *testing.T) {
 	p := start(t, "--listen-client", "127.0.0.1:0")

@@ -143,12 +143,22 @@ func open(ctx context.Context, o options, cfg store.Config) (*store.Store, error
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return nil, fmt.Errorf("another process uses %s: stop it, or choose another --data-dir (%w)", o.dataDir, err)
+	case errors.Is(err, store.ErrKey):
+		return nil, wrongKeys(o, err)
 	case errors.Is(err, store.ErrCorrupt):
 		return nil, fmt.Errorf("the files in %s are damaged: replace this member, or restore a back-up (%w)", o.dataDir, err)
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("--data-dir %s can't be written by this user (%w)", o.dataDir, err)
 	}
 	return s, err
+}
+
+// wrongKeys explains store.ErrKey. Nothing is damaged.
+func wrongKeys(o options, err error) error {
+	if o.keys == "" {
+		return fmt.Errorf("the files in %s are encrypted: --keys must name the file with their keys (%w)", o.dataDir, err)
+	}
+	return fmt.Errorf("--keys %s does not have the keys that the files in %s need: add those that are missing, below the one to go on with (%w)", o.keys, o.dataDir, err)
 }
 
 func listen(ctx context.Context, flag, addr string) (net.Listener, error) {

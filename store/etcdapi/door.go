@@ -134,6 +134,14 @@ func (c *peeked) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// CloseWrite has the other end read to the end while it may still be read from.
+func (c *peeked) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // room is the listener of one of the two servers.
 type room struct {
 	door   *door

@@ -81,3 +81,11 @@ func openCluster(t *testing.T, cfg store.Config, use int) (Store, error) {
 	}
 	return &inCluster{members[use], closeAll}, nil
 }
+
+// Sole is the Opener of a member that has a name and no others: a cluster of one, which others could join.
+func Sole(t *testing.T, cfg store.Config) (Store, error) {
+	t.Helper()
+	cfg.Name, cfg.Peers = "a", []store.Peer{{Name: "a", Addr: "a"}}
+	cfg.Listener, cfg.MemoryDisk = memnet.Listen("a"), &store.MemoryDisk{}
+	return store.Open(t.Context(), cfg)
+}

@@ -134,7 +134,7 @@ func (m model) differs(l *Log) error {
 // tally is what happened, so that a test can tell that it tested something.
 type tally struct {
 	loss
-	cuts, kills, inOpen, lacked, had, rolled, noticed, forgotten int
+	cuts, kills, inOpen, inClose, closed, lacked, had, rolled, noticed, forgotten int
 }
 
 // powerCuts works on one log through several power cuts and deaths of the process, each at any call, that of opening it included. It returns an
@@ -142,7 +142,6 @@ type tally struct {
 func powerCuts(seed uint64, lies bool, count *tally) error {
 	rnd := rand.New(rand.NewPCG(seed, 99))
 	disk, before := newMemory(), newModel()
-	disk.sparse = seed%2 == 1
 	after := before // if what was under way at the cut was done
 	for serial, generation := uint64(1), 0; generation < 12; generation++ {
 		disk.calls, disk.crashAt = 0, 1+rnd.IntN(1<<(1+rnd.IntN(8)))
@@ -163,7 +162,13 @@ func powerCuts(seed uint64, lies bool, count *tally) error {
 				count.had++
 				before = after
 			}
-			for ; err == nil; serial++ {
+			open := true
+			for ; err == nil && open; serial++ {
+				if rnd.IntN(30) == 0 {
+					open, after = false, before
+					err = l.Close()
+					continue
+				}
 				s := randomStep(rnd, before, serial)
 				after = before.clone()
 				s.do(&after)
@@ -171,8 +176,13 @@ func powerCuts(seed uint64, lies bool, count *tally) error {
 					before = after
 				}
 			}
-			if !errors.Is(err, errCrashed) {
+			switch {
+			case err == nil:
+				count.closed++
+			case !errors.Is(err, errCrashed):
 				return fmt.Errorf("generation %d: %w", generation, err)
+			case !open:
+				count.inClose++
 			}
 			if len(l.segments) > 0 && l.segments[len(l.segments)-1].number > 1 {
 				count.rolled++
@@ -203,7 +213,7 @@ func TestPowerCuts(t *testing.T) {
 	if *crashSeeds >= 100 {
 		for name, n := range map[string]int{
 			"sector dropped": count.dropped, "sector torn": count.torn, "sector kept": count.kept, "change of a name lost": count.names,
-			"process killed": count.kills, "cut while opening": count.inOpen, "image that lacked what was under way": count.lacked,
+			"process killed": count.kills, "cut while opening": count.inOpen, "cut while closing": count.inClose, "log closed": count.closed, "image that lacked what was under way": count.lacked,
 			"image that had it": count.had, "second segment": count.rolled,
 		} {
 			require.Positive(t, n, "no %s", name)
@@ -271,7 +281,7 @@ func faultAt(t *testing.T, call string, n int) (failed bool) {
 		if err != nil {
 			require.ErrorIs(t, l.SetUint64([]byte("k"), 1), syscall.ENOSPC, "it must be final")
 		}
-		require.NoError(t, l.Close())
+		err = errors.Join(err, l.Close())
 	}
 	if err == nil {
 		return false
@@ -339,6 +349,9 @@ type forgetful struct {
 
 func (f *forgetful) open(name string) (file, error) {
 	in, err := f.memory.open(name)
+	if err != nil {
+		return nil, err
+	}
 	return &forgetfulFile{in.(*memoryFile), f}, err
 }
 

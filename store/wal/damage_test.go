@@ -66,6 +66,12 @@ func reopen(t *testing.T, content []byte) (last uint64, err error) {
 	return last, nil
 }
 
+// unsized makes a segment one that does not say how large its file is.
+func unsized(p []byte) []byte {
+	clear(p[headerUsed:headerEnd])
+	return p
+}
+
 // TestTornTail ends the file's content at every byte, with the three kinds of what may be behind it.
 func TestTornTail(t *testing.T) {
 	whole, ends := written(t)
@@ -95,6 +101,11 @@ func TestTornTail(t *testing.T) {
 			content = append(content, behind[at:]...)
 		}
 		last, err := reopen(t, content)
+		if behind == nil {
+			require.ErrorIs(t, err, store.ErrCorrupt, "at %d", at)
+			require.ErrorContains(t, err, "was made with 8192 bytes")
+			last, err = reopen(t, unsized(content))
+		}
 		require.NoError(t, err, "at %d", at)
 		if int(last) == frames+1 {
 			// Only padding is missing.
@@ -209,6 +220,7 @@ func FuzzSegment(f *testing.F) {
 			p[len(magic)] = version
 			binary.LittleEndian.PutUint64(p[24:], 1)
 			copy(p[headerUsed-4:], checksum(p[:headerUsed-4]))
+			clear(p[headerUsed:headerEnd])
 			salt = binary.LittleEndian.Uint64(p[16:])
 		}
 		number := uint64(0)

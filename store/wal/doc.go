@@ -14,6 +14,8 @@
 //	0000000000000001.wal   a segment; the number, in hexadecimal, rises by one with each
 //	free-*.tmp             a segment that is to be used again
 //	new.tmp                a segment that was being made when the process ended; it holds nothing
+//	end                    which frame was the last one when the log was closed
+//	end.tmp                one that was being made when the process ended; it holds nothing
 //
 // Numbers are little endian, checksums are CRC-32C. A segment, format version 1, has 512 bytes of header, zeros at its
 // end:
@@ -24,6 +26,8 @@
 //	segment     8 bytes, the number in its name
 //	frame       8 bytes, the number of its first frame
 //	checksum    4 bytes, over what is before it
+//	size        8 bytes, of the file, which never changes
+//	checksum    4 bytes, over what is before it; it and the size are both are zeros in a segment from before there were any
 //
 // then frames, each at a multiple of 8:
 //
@@ -57,7 +61,13 @@
 // was read last is written again before anything follows it, because what comes from the system's memory after a failed
 // sync may not be on the disk.
 //
-// What this can't tell: damage to the last frame of a log that was not closed looks like one half written.
+// A file that is shorter than it was made is damage too. Close leaves in the file end, durably, the number of the last
+// frame: a log that ends before that has lost something, however the rest looks. The file has "keelend" and the version,
+// then the log and the number of the frame, 8 bytes each, 4 zeros, and a checksum of 4 bytes. It stays when the log is opened, since
+// frames only get more.
+//
+// What this can't tell: of a log that was not closed, damage to its last frame, or zeros in place of the last few,
+// look like an end that is half written or earlier.
 //
 // # Errors
 //

@@ -28,7 +28,7 @@ type file interface {
 	io.Closer
 	// sync makes what was written durable, and as much of the rest as reading it back takes.
 	sync() error
-	// allocate reserves the room for a file of this size, where the system can.
+	// allocate makes a file that is not longer yet this long, and reserves the room, where the system can.
 	allocate(size int64) error
 	size() (int64, error)
 }

@@ -21,7 +21,7 @@ func (f osFile) allocate(size int64) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
-			return nil // the file grows as it is written
+			return f.Truncate(size)
 		default:
 			return wrap("fallocate", f.Name(), err)
 		}

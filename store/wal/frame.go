@@ -13,6 +13,7 @@ const (
 	version    = 1
 	headerSize = 512 // a sector of its own, which frames are not written into
 	headerUsed = 44
+	headerEnd  = headerUsed + 12 // with the size of the file
 	frameHead  = 32
 	// maxFrame bounds the content of one frame.
 	maxFrame = 1 << 30
@@ -21,6 +22,7 @@ const (
 // header is that of a segment.
 type header struct {
 	log, salt, segment, frame uint64
+	bytes                     uint64 // of the file; 0 in a segment from before this was noted
 }
 
 func (h header) encode() []byte {
@@ -29,6 +31,8 @@ func (h header) encode() []byte {
 	for _, n := range []uint64{h.log, h.salt, h.segment, h.frame} {
 		p = binary.LittleEndian.AppendUint64(p, n)
 	}
+	p = binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
+	p = binary.LittleEndian.AppendUint64(p, h.bytes)
 	return binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))[:headerSize]
 }
 
@@ -42,7 +46,13 @@ func decodeHeader(p []byte) (h header, format byte) {
 		return h, 0
 	}
 	order := binary.LittleEndian
-	return header{order.Uint64(p[8:]), order.Uint64(p[16:]), order.Uint64(p[24:]), order.Uint64(p[32:])}, p[len(magic)]
+	h = header{order.Uint64(p[8:]), order.Uint64(p[16:]), order.Uint64(p[24:]), order.Uint64(p[32:]), order.Uint64(p[headerUsed:])}
+	if said := order.Uint32(p[headerEnd-4:]); h.bytes != 0 || said != 0 {
+		if crc32.Checksum(p[:headerEnd-4], castagnoli) != said {
+			return header{}, 0
+		}
+	}
+	return h, p[len(magic)]
 }
 
 type kind byte

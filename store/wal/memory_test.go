@@ -29,7 +29,6 @@ type memory struct {
 	crashAt int // the call at which the power goes; 0 means never
 	fault   func(call string) error
 	onRead  func()
-	sparse  bool // files can't be allocated
 	lies    bool // a sync says that it did what it did not
 }
 
@@ -81,7 +80,6 @@ func (m *memory) image(rnd *rand.Rand) (*memory, loss) {
 	}
 	share := []int{0, 10, 50, 90, 100}[rnd.IntN(5)] // percent of the sectors that were written
 	image := newMemory()
-	image.sparse = m.sparse
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		content, one := names[name].image(rnd, share)
 		l.add(one)
@@ -268,9 +266,7 @@ func (f *memoryFile) allocate(size int64) error {
 	if err := f.m.call("allocate"); err != nil {
 		return err
 	}
-	if !f.m.sparse {
-		f.grow(int(size))
-	}
+	f.grow(int(size))
 	return nil
 }
 

@@ -29,7 +29,13 @@ func openLog(files files, dir string, segmentBytes int64) (_ *Log, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.end, err = l.readEnd(); err != nil {
+		return nil, err
+	}
 	if len(numbers) == 0 {
+		if err := l.end.reaches(l); err != nil {
+			return nil, err
+		}
 		l.id = 1 + rand.Uint64N(1<<63)
 		first, err := l.makeSegment(1, 1, 0)
 		if err != nil {
@@ -43,6 +49,9 @@ func openLog(files files, dir string, segmentBytes int64) (_ *Log, err error) {
 		if last, err = l.replay(number, i == len(numbers)-1); err != nil {
 			return nil, err
 		}
+	}
+	if err := l.end.reaches(l); err != nil {
+		return nil, err
 	}
 	if s := l.state; !s.empty() && s.first < s.start {
 		return nil, fmt.Errorf("%w: %s: entries %d to %d are missing: they were in a segment before %s",
@@ -70,7 +79,7 @@ func (l *Log) names() ([]uint64, error) {
 			if err := l.noteFree(name); err != nil {
 				return nil, err
 			}
-		case name == newName:
+		case name == newName, name == newEndName:
 			if err := l.files.remove(name); err != nil {
 				return nil, err
 			}
@@ -119,7 +128,7 @@ func (l *Log) replay(number uint64, newest bool) (last []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", l.dir, name, err)
 	}
-	s.size = max(int64(len(p)), l.segmentBytes) // where files are not allocated, they grow
+	s.size = max(int64(len(p)), l.segmentBytes) // of a segment that does not say its size, and may grow
 	format := byte(0)
 	s.header, format = decodeHeader(p)
 	switch {
@@ -127,6 +136,8 @@ func (l *Log) replay(number uint64, newest bool) (last []byte, err error) {
 		return nil, fail(0, store.ErrVersion, "format version %d, this release reads up to %d", format, version)
 	case format != version:
 		return nil, fail(0, store.ErrCorrupt, "no header of a segment")
+	case uint64(len(p)) < s.bytes:
+		return nil, fail(len(p), store.ErrCorrupt, "the file ends here, and was made with %d bytes", s.bytes)
 	case s.segment != number:
 		return nil, fail(0, store.ErrCorrupt, "the header is that of segment %d", s.segment)
 	case len(l.segments) == 1:

@@ -44,9 +44,8 @@ func isFree(name string) bool {
 // when all of it is on disk.
 func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err error) {
 	s = &segment{number: number, header: header{log: l.id, salt: rand.Uint64(), segment: number, frame: firstFrame}}
-	first := append(s.header.encode(), make([]byte, frameHead)...)
-	first = append(first[:headerSize], finishFrame(l.state.encode(first[headerSize:]), kindState, firstFrame, s.salt)...)
-	s.end = int64(len(first))
+	content := l.state.encode(make([]byte, frameHead))
+	s.end = int64(headerSize + padded(len(content)-frameHead))
 	s.size = max(l.segmentBytes, s.end+int64(more)+frameHead+8) // and a seal
 	name := newName
 	if len(l.free) > 0 && l.free[0].size >= s.size {
@@ -55,6 +54,8 @@ func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err 
 		l.free = l.free[1:]
 		l.mu.Unlock()
 	}
+	s.bytes = uint64(s.size)
+	first := append(s.header.encode(), finishFrame(content, kindState, firstFrame, s.salt)...)
 	if err := l.fill(name, first, s.size); err != nil {
 		return nil, err
 	}
@@ -81,10 +82,9 @@ func (l *Log) fill(name string, first []byte, size int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if name == newName {
-		if err := f.allocate(size); err != nil {
-			return err
-		}
+	// Also one that is used again: if it did not say its size, it may be shorter.
+	if err := f.allocate(size); err != nil {
+		return err
 	}
 	if _, err := f.WriteAt(first, 0); err != nil {
 		return err

@@ -74,6 +74,7 @@ type Log struct {
 	buffer  []byte
 	number  uint64 // of the next frame
 	clean   bool   // the last frame says that the log was closed
+	end     end    // what is on disk
 	closed  bool
 	failed  error
 
@@ -374,6 +375,9 @@ func (l *Log) Close() error {
 	var err error
 	if l.failed == nil && !l.clean {
 		_, _, err = l.commit(l.begin(0), kindClosed)
+	}
+	if l.failed == nil && err == nil {
+		err = l.writeEnd()
 	}
 	for _, s := range l.segments {
 		err = errors.Join(err, s.file.Close())

@@ -64,8 +64,9 @@ type Server struct {
 	ready chan struct{}
 }
 
-// StartEtcd starts members. They are ready when it returns. Config.ListenClientUrls is where the first one is, the
-// others choose ports.
+// StartEtcd starts members. They are ready when it returns. They listen on ports that the system chooses, which
+// ClientURLs tells, and not on those of Config.ListenClientUrls: who wants those found them free a while ago, and in the
+// meantime a connection of another test may have got them.
 func StartEtcd(cfg *Config) (*Etcd, error) {
 	if cfg.ZapLoggerBuilder != nil {
 		if err := cfg.ZapLoggerBuilder(cfg); err != nil {
@@ -97,11 +98,7 @@ func StartEtcd(cfg *Config) (*Etcd, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	for i := range n {
-		at := "127.0.0.1:0"
-		if i == 0 && len(cfg.ListenClientUrls) > 0 {
-			at = cfg.ListenClientUrls[0].Host
-		}
-		clients, err := net.Listen("tcp", at)
+		clients, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			cancel()
 			return nil, err

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
+	"os"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 const (
@@ -23,8 +21,8 @@ const (
 	// highWater is how much waits to be written before streams with more to send wait, and twice that before
 	// nothing more is read.
 	highWater = 256 << 10
-	// prefaceTime is how long a client may take to begin.
-	prefaceTime = 10 * time.Second
+	// greetTime is how long a client may take for its TLS handshake and HTTP/2's preface.
+	greetTime = 10 * time.Second
 )
 
 // conn is a connection. One goroutine reads it, and any writes.
@@ -32,7 +30,8 @@ type conn struct {
 	server  *Server
 	nc      net.Conn
 	headers *headerReader
-	idle    chan struct{} // closed when a draining connection has no calls any more, or the connection has ended
+	idle    chan struct{} // closed when a closing connection has no calls any more, or the connection has ended
+	gone    chan struct{} // closed when it is closed and its calls know
 
 	// The reader's own.
 	buf        []byte // buf[from:to] has arrived and not been handled
@@ -40,22 +39,33 @@ type conn struct {
 	block      []byte // of headers that go on in further frames
 	blockOf    uint32
 	blockFlags byte
-	last       uint32 // the newest stream
 	allowed    int64  // what the client may still send on the connection
 	scratch    []byte // for answers on the spot
 	free       *stream
+	heard      bool // something, since the last tick
+	silent     int  // ticks without
+	strikes    int  // pings that came too early
+	pinged     time.Time
 
 	mu       sync.Mutex
+	last     uint32 // the newest stream; only the reader changes it, and it may read it
+	begun    bool   // hands are shaken
+	spoke    bool   // with an answer, since the client's last ping
 	streams  map[uint32]*stream
-	running  int // calls whose handlers have not returned
-	held     int // bytes of messages that have not been handled
-	draining bool
+	running  int  // calls whose handlers have not returned
+	held     int  // bytes of messages that have not been handled
+	draining bool // the client was told to go elsewhere
+	closing  bool // and knows: there are no new calls
+	hungUp   bool // all is said
 	dead     bool
 	idled    bool
+	settling *time.Timer
 
 	out        []byte // to be written
 	spare      []byte
 	writing    bool
+	hasty      bool          // the time to write is set
+	timed      time.Time     // when it was set last; the writer's
 	room       chan struct{} // the reader waits until out is written
 	window     int64         // what may be sent on the connection
 	initial    int64         // and at first on a stream
@@ -64,31 +74,30 @@ type conn struct {
 	emptyTable bool          // the next headers must say that the table is not used
 	wanted     chan struct{} // has a value when the flusher shall flush; nil without streaming and later calls
 
-	alarm  *time.Timer // for the first of the calls that are answered later to expire
-	rings  time.Time   // when
-	alarms sync.WaitGroup
+	pongs   int         // bytes of out that answer pings
+	awaited int         // calls whose Work goes on
+	alarm   *time.Timer // for the first of the calls that are answered later to expire
+	rings   time.Time   // when
+	alarms  sync.WaitGroup
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	return &conn{
-		server: s, nc: nc, headers: newHeaderReader(s), idle: make(chan struct{}), buf: make([]byte, readBuffer),
-		allowed: defaultWindow, streams: map[uint32]*stream{}, window: defaultWindow, initial: defaultWindow,
+		server: s, nc: nc, headers: newHeaderReader(s),
+		idle: make(chan struct{}), gone: make(chan struct{}), buf: make([]byte, readBuffer), allowed: defaultWindow, streams: map[uint32]*stream{}, window: defaultWindow, initial: defaultWindow,
 	}
 }
 
 // serve reads until the connection ends, and then ends its calls.
 func (c *conn) serve() {
+	defer close(c.gone)
 	err := c.read()
 	var broken *connectionError
+	said := false
 	if errors.As(err, &broken) {
 		c.server.cfg.Logger.Info("connection ended", zap.Stringer("client", c.nc.RemoteAddr()), zap.Error(err))
-		c.mu.Lock()
-		c.out = appendGoAway(c.out, c.last, broken.code, broken.why)
-		c.mu.Unlock()
-		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
-		c.flush()
+		said = c.sayWhy(broken)
 	}
-	_ = c.nc.Close()
 	c.mu.Lock()
 	c.dead = true
 	calls := make([]*stream, 0, len(c.streams))
@@ -105,16 +114,23 @@ func (c *conn) serve() {
 		close(c.wanted)
 		c.wanted = nil
 	}
+	if c.settling != nil {
+		c.settling.Stop()
+	}
 	c.unwake()
 	c.mu.Unlock()
 	for _, s := range calls {
 		s.stop()
 	}
 	c.alarms.Wait()
+	if said {
+		c.linger()
+	}
+	_ = c.nc.Close()
 }
 
 func (c *conn) read() error {
-	_ = c.nc.SetReadDeadline(time.Now().Add(prefaceTime))
+	_ = c.nc.SetDeadline(time.Now().Add(greetTime))
 	first, err := c.next(len(preface))
 	if err != nil {
 		return err
@@ -122,8 +138,14 @@ func (c *conn) read() error {
 	if string(first) != preface {
 		return &connectionError{codeProtocol, "not HTTP/2"}
 	}
-	_ = c.nc.SetReadDeadline(time.Time{})
 	c.mu.Lock()
+	if c.draining {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	c.begun = true
+	_ = c.nc.SetWriteDeadline(time.Time{})
+	_ = c.nc.SetReadDeadline(time.Now().Add(tick))
 	c.out = appendSettings(c.out,
 		[2]uint32{settingMaxStreams, uint32(c.server.cfg.MaxStreams)},
 		[2]uint32{settingInitialWindow, streamWindow},
@@ -164,10 +186,16 @@ func (c *conn) next(n int) ([]byte, error) {
 			c.to = copy(c.buf, c.buf[c.from:c.to])
 			c.from = 0
 		}
-		c.flush()
+		if !c.holdPongs() {
+			c.flush()
+		}
 		got, err := c.nc.Read(c.buf[c.to:])
 		c.to += got
+		c.heard = c.heard || got > 0
 		if err != nil && c.to-c.from < n {
+			if errors.Is(err, os.ErrDeadlineExceeded) && c.goesOn() {
+				continue
+			}
 			if err == io.EOF && c.to > c.from {
 				err = io.ErrUnexpectedEOF
 			}
@@ -181,7 +209,7 @@ func (c *conn) next(n int) ([]byte, error) {
 	return b, c.unclog()
 }
 
-// unclog waits while a client that does not read has too much to be written to it.
+// unclog waits while a client that does not read has too much to be written to it. It fails when nothing can be written.
 func (c *conn) unclog() error {
 	c.mu.Lock()
 	for len(c.out) > 2*highWater && !c.dead {
@@ -199,7 +227,11 @@ func (c *conn) unclog() error {
 		<-room // the writer, who gets an error when the connection is closed
 		c.mu.Lock()
 	}
+	dead := c.dead
 	c.mu.Unlock()
+	if dead {
+		return net.ErrClosed
+	}
 	return nil
 }
 
@@ -244,14 +276,7 @@ func (c *conn) frame(kind, flags byte, id uint32, payload []byte) error {
 	case framePush:
 		return &connectionError{codeProtocol, "push by a client"}
 	case framePing:
-		if len(payload) != 8 || id != 0 {
-			return &connectionError{codeFrameSize, "ping"}
-		}
-		if flags&flagAck == 0 {
-			c.mu.Lock()
-			c.out = append(appendFrameHeader(c.out, 8, framePing, flagAck, 0), payload...)
-			c.mu.Unlock()
-		}
+		return c.ping(flags, id, payload)
 	case frameWindow:
 		if len(payload) != 4 {
 			return &connectionError{codeFrameSize, "window"}
@@ -267,409 +292,3 @@ func (c *conn) checkID(id uint32) error {
 	}
 	return nil
 }
-
-// open begins a call, or ends what the client sends in one.
-func (c *conn) open(flags byte, id uint32, block []byte) error {
-	if err := c.checkID(id); err != nil {
-		return err
-	}
-	r, err := c.headers.read(block)
-	if err != nil {
-		return err
-	}
-	if id <= c.last {
-		c.mu.Lock()
-		s := c.streams[id]
-		c.mu.Unlock()
-		if s == nil {
-			return nil // trailers of what has been answered
-		}
-		if flags&flagEndStream == 0 {
-			return &connectionError{codeProtocol, "trailers that do not end their stream"}
-		}
-		return c.arrived(s, nil, true)
-	}
-	c.last = id
-	s := c.free
-	if s != nil {
-		c.free = nil
-	} else {
-		s = &stream{conn: c}
-	}
-	s.id, s.request, s.allowed = id, r, streamWindow
-	c.mu.Lock()
-	refuse := c.draining || c.running >= c.server.cfg.MaxStreams
-	if refuse {
-		c.out = appendReset(c.out, id, codeRefused)
-	} else {
-		c.streams[id] = s
-		c.running++
-		s.window = c.initial
-	}
-	c.mu.Unlock()
-	switch {
-	case refuse:
-		return nil
-	case r.refused != nil:
-		s.ended = flags&flagEndStream != 0
-		s.finish(nil, r.refused)
-		return nil
-	case r.method.stream != nil:
-		s.arrival = make(chan struct{}, 1)
-		s.begin()
-		c.startFlusher()
-		c.server.start(s)
-	}
-	if flags&flagEndStream != 0 {
-		return c.arrived(s, nil, true)
-	}
-	return nil
-}
-
-func (c *conn) data(flags byte, id uint32, payload []byte) error {
-	size := int64(len(payload))
-	if c.allowed -= size; c.allowed < 0 {
-		return &connectionError{codeFlowControl, "more than the connection's window"}
-	}
-	if c.allowed < connWindow/2 {
-		c.mu.Lock()
-		c.out = appendWindow(c.out, 0, uint32(connWindow-c.allowed))
-		c.mu.Unlock()
-		c.allowed = connWindow
-	}
-	content, err := unpad(flags, payload, false)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	s := c.streams[id]
-	over := false
-	if s != nil {
-		s.allowed -= size
-		over = s.allowed < 0
-	}
-	c.mu.Unlock()
-	switch {
-	case over:
-		return &connectionError{codeFlowControl, "more than the stream's window"}
-	case s != nil:
-		return c.arrived(s, content, flags&flagEndStream != 0)
-	case id == 0 || id > c.last:
-		return &connectionError{codeProtocol, "data of no stream"}
-	}
-	return nil // it has been answered or reset
-}
-
-// arrived takes in a part of what the client sends in a call.
-func (c *conn) arrived(s *stream, content []byte, end bool) error {
-	if s.request.method.unary != nil && end && len(s.in) == 0 && !s.ended {
-		s.ended = true
-		c.call(s, content)
-		return nil
-	}
-	c.mu.Lock()
-	if s.ended {
-		c.mu.Unlock()
-		return &connectionError{codeClosed, "data after the end of its stream"}
-	}
-	s.in = append(s.in, content...)
-	s.ended = end
-	c.held += len(content)
-	var failed *status.Status
-	if c.held > maxHeld+c.server.cfg.MaxMessageBytes {
-		failed = status.Newf(codes.ResourceExhausted, "messages of %d bytes wait on the connection", c.held)
-	}
-	if len(s.in) >= prefixLen {
-		length := int64(binary.BigEndian.Uint32(s.in[1:]))
-		if length > int64(c.server.cfg.MaxMessageBytes) {
-			failed = status.Newf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", length, c.server.cfg.MaxMessageBytes)
-		} else {
-			s.allowWhole()
-		}
-	}
-	unary, whole := s.request.method.unary != nil, s.in
-	if unary && (end || failed != nil) {
-		c.held -= len(s.in)
-		s.in = nil
-	}
-	c.mu.Unlock()
-	switch {
-	case failed != nil && unary:
-		s.finish(nil, failed)
-	case failed != nil:
-		s.fail(failed)
-	case unary && end:
-		c.call(s, whole)
-	case !unary:
-		select {
-		case s.arrival <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-// call runs a unary method on content, which is all the client sends; it is valid until call returns.
-func (c *conn) call(s *stream, content []byte) {
-	message, rest, failed := cutMessage(content, c.server.cfg.MaxMessageBytes)
-	if failed == nil && (message == nil || len(rest) > 0) {
-		failed = status.New(codes.Internal, "a unary call has one message")
-	}
-	if failed != nil {
-		s.finish(nil, failed)
-		return
-	}
-	if c.begin(s, message) {
-		return
-	}
-	if quick := s.request.method.quick; quick != nil {
-		answer, done, err := quick((*Call)(s), message, append(c.scratch[:0], noPrefix...))
-		if done {
-			c.scratch = nil
-			if s.finish(answer, statusOf(err)) {
-				*s = stream{conn: c}
-				if c.free = s; cap(answer) <= maxScratch {
-					c.scratch = answer
-				}
-			}
-			return
-		}
-	}
-	s.message = append([]byte(nil), message...)
-	s.begin()
-	c.server.start(s)
-}
-
-func (c *conn) reset(id uint32) error {
-	if id == 0 || id > c.last {
-		return &connectionError{codeProtocol, "reset of no stream"}
-	}
-	c.mu.Lock()
-	s := c.streams[id]
-	if s != nil {
-		delete(c.streams, id)
-		s.end()
-		if s.cancel == nil && !s.answered { // no handler has begun
-			c.running--
-			s.answered = s.later // what answers it now comes too late
-		}
-		c.checkIdle()
-	}
-	c.mu.Unlock()
-	if s != nil {
-		s.stop()
-	}
-	return nil
-}
-
-func (c *conn) settings(flags byte, id uint32, payload []byte) error {
-	if id != 0 || len(payload)%6 != 0 {
-		return &connectionError{codeFrameSize, "settings"}
-	}
-	if flags&flagAck != 0 {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for ; len(payload) > 0; payload = payload[6:] {
-		value := binary.BigEndian.Uint32(payload[2:])
-		switch binary.BigEndian.Uint16(payload) {
-		case settingTableSize:
-			if value < 4096 {
-				c.table, c.emptyTable = tableNone, true
-			}
-		case settingInitialWindow:
-			if value > maxWindow {
-				return &connectionError{codeFlowControl, "initial window"}
-			}
-			by := int64(value) - c.initial
-			c.initial = int64(value)
-			for _, s := range c.streams {
-				if s.window += by; s.window > maxWindow {
-					return &connectionError{codeFlowControl, "window"}
-				}
-			}
-		case settingMaxFrame:
-			if value < maxFrame {
-				return &connectionError{codeProtocol, "frame size"}
-			}
-		}
-	}
-	c.pumpAll()
-	c.out = appendFrameHeader(c.out, 0, frameSettings, flagAck, 0)
-	return nil
-}
-
-func (c *conn) grow(id uint32, by int64) error {
-	if by == 0 {
-		return &connectionError{codeProtocol, "window grows by nothing"}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id == 0 {
-		if c.window += by; c.window > maxWindow {
-			return &connectionError{codeFlowControl, "window"}
-		}
-		c.pumpAll()
-		return nil
-	}
-	if id > c.last {
-		return &connectionError{codeProtocol, "window of no stream"}
-	}
-	if s := c.streams[id]; s != nil {
-		if s.window += by; s.window > maxWindow {
-			return &connectionError{codeFlowControl, "window"}
-		}
-		c.pump(s)
-	}
-	return nil
-}
-
-// pump sends of a stream what fits, and at last its end. The mutex is held.
-func (c *conn) pump(s *stream) {
-	for len(s.pending) > 0 {
-		n := min(int64(len(s.pending)), maxFrame, s.window, c.window)
-		if n <= 0 || len(c.out) > highWater {
-			if !s.queued {
-				s.queued = true
-				c.blocked = append(c.blocked, s)
-			}
-			return
-		}
-		c.out = append(appendFrameHeader(c.out, int(n), frameData, 0, s.id), s.pending[:n]...)
-		s.pending = s.pending[n:]
-		s.window -= n
-		c.window -= n
-	}
-	if s.whole != nil {
-		c.server.putBuffer(s.whole)
-		s.whole = nil
-	}
-	s.pending = nil
-	s.wakeSender()
-	if s.answered {
-		s.sendTrailers()
-		c.remove(s)
-	}
-}
-
-// pumpAll tries those that waited, first come first served. The mutex is held.
-func (c *conn) pumpAll() {
-	waiting := c.blocked
-	c.blocked = nil
-	for i, s := range waiting {
-		if len(c.out) > highWater || c.window <= 0 {
-			c.blocked = append(c.blocked, waiting[i:]...)
-			return
-		}
-		s.queued = false
-		if c.streams[s.id] == s {
-			c.pump(s)
-		}
-	}
-}
-
-// remove forgets a stream whose end has been sent. The mutex is held.
-func (c *conn) remove(s *stream) {
-	if c.streams[s.id] != s {
-		return
-	}
-	delete(c.streams, s.id)
-	if !s.ended {
-		c.out = appendReset(c.out, s.id, codeNone)
-	}
-	c.checkIdle()
-}
-
-func (c *conn) checkIdle() {
-	if !c.idled && (c.dead || c.draining && len(c.streams) == 0 && c.running == 0 && len(c.out) == 0 && !c.writing) {
-		c.idled = true
-		close(c.idle)
-	}
-}
-
-// drain takes no new calls.
-func (c *conn) drain() {
-	c.mu.Lock()
-	if !c.draining {
-		c.draining = true
-		c.out = appendGoAway(c.out, maxWindow, codeNone, "closing")
-		c.checkIdle()
-	}
-	c.mu.Unlock()
-	c.flush()
-}
-
-// flush writes what there is, unless somebody is at it already, who then will take this along.
-func (c *conn) flush() {
-	c.mu.Lock()
-	if c.writing || len(c.out) == 0 {
-		c.mu.Unlock()
-		return
-	}
-	c.writing = true
-	for len(c.out) > 0 {
-		if len(c.out) < smallWrite && c.running > 0 {
-			// Other calls may have their answers at the same time, as puts of one batch have: one write for all.
-			c.mu.Unlock()
-			runtime.Gosched()
-			c.mu.Lock()
-		}
-		out := c.out
-		c.out = c.spare[:0]
-		c.mu.Unlock()
-		_, err := c.nc.Write(out)
-		c.mu.Lock()
-		if c.spare = out[:0]; cap(out) > 4*highWater {
-			c.spare = nil
-		}
-		if c.room != nil {
-			close(c.room)
-			c.room = nil
-		}
-		if err != nil {
-			c.out = c.out[:0]
-			_ = c.nc.SetReadDeadline(time.Now()) // the reader ends the connection
-			c.dead = true
-			break
-		}
-		c.pumpAll()
-	}
-	c.writing = false
-	c.checkIdle()
-	c.mu.Unlock()
-}
-
-// startFlusher starts the goroutine that writes for streaming calls: they would otherwise write each message alone, and
-// so messages that are sent while it comes to it share a write.
-func (c *conn) startFlusher() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.wanted != nil {
-		return
-	}
-	wanted := make(chan struct{}, 1)
-	c.wanted = wanted
-	c.server.all.Go(func() {
-		for range wanted {
-			c.flush()
-		}
-	})
-}
-
-// wantFlush has the flusher flush. The mutex is held.
-func (c *conn) wantFlush() {
-	if c.writing {
-		return
-	}
-	select {
-	case c.wanted <- struct{}{}:
-	default:
-	}
-}
-
-// smallWrite is what is worth waiting for more.
-const smallWrite = 1 << 10
-
-// maxHeld bounds the bytes of messages on one connection that are not complete or not read by their handlers.
-const maxHeld = 64 << 20

@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,14 +18,15 @@ import (
 // raw is a client that says what it likes.
 type raw struct {
 	net.Conn
-	t testing.TB
+	t       testing.TB
+	decoder *hpack.Decoder
 }
 
-// dialRaw connects to a server that has the method /q/q only.
+// dialRaw connects to a server that has the method /q/q, and /q/wait whose calls wait for their end.
 func dialRaw(t testing.TB, cfg Config) raw {
 	server, err := New(cfg)
 	require.NoError(t, err)
-	server.methods["/q/q"] = quickMethod()
+	server.methods["/q/q"], server.methods["/q/wait"] = quickMethod(), new(waiting).method()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	served := make(chan error, 1)
@@ -38,7 +39,7 @@ func dialRaw(t testing.TB, cfg Config) raw {
 		require.NoError(t, <-served)
 	})
 	require.NoError(t, nc.SetDeadline(time.Now().Add(30*time.Second)))
-	return raw{nc, t}
+	return raw{nc, t, hpack.NewDecoder(4096, nil)}
 }
 
 // next returns the next frame's kind, flags and payload; of settings, windows and pings only those that are wanted.
@@ -48,6 +49,7 @@ func (r raw) next(skip ...byte) (kind, flags byte, id uint32, payload []byte) {
 		_, err := io.ReadFull(r, header[:])
 		require.NoError(r.t, err)
 		payload = make([]byte, int(header[0])<<16|int(header[1])<<8|int(header[2]))
+		require.LessOrEqual(r.t, len(payload), maxFrame)
 		_, err = io.ReadFull(r, payload)
 		require.NoError(r.t, err)
 		if !slices.Contains(skip, header[3]) {
@@ -83,35 +85,45 @@ func call(path string) []byte {
 // TestBroken lists what ends a connection, with the code that the client is told.
 func TestBroken(t *testing.T) {
 	big := make([]byte, maxFrame+1)
-	headers, known := frame(frameHeaders, flagEndHeaders, 1, call("/a/b")...), frame(frameHeaders, flagEndHeaders, 1, call("/q/q")...)
+	known := frame(frameHeaders, flagEndHeaders, 1, call("/q/q")...)
 	for name, c := range map[string]struct {
 		code uint32
 		send [][]byte
 	}{
-		"no settings":         {codeProtocol, [][]byte{[]byte(preface), frame(framePing, 0, 0, make([]byte, 8)...)}},
-		"not HTTP/2":          {codeProtocol, [][]byte{[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")}},
-		"large frame":         {codeFrameSize, [][]byte{hello(), frame(frameData, 0, 1, big...)}},
-		"ping":                {codeFrameSize, [][]byte{hello(), frame(framePing, 0, 0, 1)}},
-		"settings":            {codeFrameSize, [][]byte{hello(), frame(frameSettings, 0, 0, 1)}},
-		"initial window":      {codeFlowControl, [][]byte{hello(), appendSettings(nil, [2]uint32{settingInitialWindow, 1 << 31})}},
-		"frame size":          {codeProtocol, [][]byte{hello(), appendSettings(nil, [2]uint32{settingMaxFrame, 1})}},
-		"push":                {codeProtocol, [][]byte{hello(), frame(framePush, 0, 1)}},
-		"priority":            {codeFrameSize, [][]byte{hello(), frame(framePriority, 0, 1)}},
-		"data of no stream":   {codeProtocol, [][]byte{hello(), frame(frameData, 0, 1, 1)}},
-		"reset of no stream":  {codeProtocol, [][]byte{hello(), frame(frameReset, 0, 1, 0, 0, 0, 1)}},
-		"short reset":         {codeFrameSize, [][]byte{hello(), frame(frameReset, 0, 1, 0)}},
-		"window of no stream": {codeProtocol, [][]byte{hello(), appendWindow(nil, 1, 1)}},
-		"window by nothing":   {codeProtocol, [][]byte{hello(), appendWindow(nil, 0, 0)}},
-		"window too large":    {codeFlowControl, [][]byte{hello(), appendWindow(nil, 0, maxWindow)}},
-		"even stream":         {codeProtocol, [][]byte{hello(), frame(frameHeaders, flagEndHeaders, 2, call("/a/b")...)}},
-		"header block":        {codeCompression, [][]byte{hello(), frame(frameHeaders, flagEndHeaders, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)}},
-		"continuation":        {codeProtocol, [][]byte{hello(), frame(frameContinuation, 0, 1)}},
-		"interrupted":         {codeProtocol, [][]byte{hello(), frame(frameHeaders, 0, 1, call("/a/b")...), frame(framePing, 0, 0, make([]byte, 8)...)}},
-		"padding":             {codeProtocol, [][]byte{hello(), frame(frameHeaders, flagEndHeaders|flagPadded, 1, 9, 1)}},
-		"padding cut off":     {codeFrameSize, [][]byte{hello(), frame(frameHeaders, flagEndHeaders|flagPadded, 1)}},
-		"endless headers":     {codeCalm, append([][]byte{hello(), frame(frameHeaders, 0, 1, call("/a/b")...)}, slices.Repeat([][]byte{frame(frameContinuation, 0, 1, big[1:]...)}, 5)...)},
-		"large headers":       {codeCalm, [][]byte{hello(), headers, frame(frameHeaders, flagEndHeaders, 3, block("a", strings.Repeat("b", 3000))...), frame(frameHeaders, flagEndHeaders, 5, bytes.Repeat([]byte{0x80 | 62}, 25)...)}},
-		"stream's window":     {codeFlowControl, append([][]byte{hello(), known}, slices.Repeat([][]byte{frame(frameData, 0, 1, big[1:]...)}, streamWindow/maxFrame+1)...)},
+		"no settings":          {codeProtocol, [][]byte{[]byte(preface), frame(framePing, 0, 0, make([]byte, 8)...)}},
+		"not HTTP/2":           {codeProtocol, [][]byte{[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")}},
+		"large frame":          {codeFrameSize, [][]byte{hello(), frame(frameData, 0, 1, big...)}},
+		"ping":                 {codeFrameSize, [][]byte{hello(), frame(framePing, 0, 0, 1)}},
+		"settings":             {codeFrameSize, [][]byte{hello(), frame(frameSettings, 0, 0, 1)}},
+		"initial window":       {codeFlowControl, [][]byte{hello(), appendSettings(nil, [2]uint32{settingInitialWindow, 1 << 31})}},
+		"frame size":           {codeProtocol, [][]byte{hello(), appendSettings(nil, [2]uint32{settingMaxFrame, 1})}},
+		"push":                 {codeProtocol, [][]byte{hello(), frame(framePush, 0, 1)}},
+		"priority":             {codeFrameSize, [][]byte{hello(), frame(framePriority, 0, 1)}},
+		"data of no stream":    {codeProtocol, [][]byte{hello(), frame(frameData, 0, 1, 1)}},
+		"reset of no stream":   {codeProtocol, [][]byte{hello(), frame(frameReset, 0, 1, 0, 0, 0, 1)}},
+		"short reset":          {codeFrameSize, [][]byte{hello(), frame(frameReset, 0, 1, 0)}},
+		"window of no stream":  {codeProtocol, [][]byte{hello(), appendWindow(nil, 1, 1)}},
+		"window by nothing":    {codeProtocol, [][]byte{hello(), appendWindow(nil, 0, 0)}},
+		"window too large":     {codeFlowControl, [][]byte{hello(), appendWindow(nil, 0, maxWindow)}},
+		"even stream":          {codeProtocol, [][]byte{hello(), frame(frameHeaders, flagEndHeaders, 2, call("/a/b")...)}},
+		"header block":         {codeCompression, [][]byte{hello(), frame(frameHeaders, flagEndHeaders, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)}},
+		"continuation":         {codeProtocol, [][]byte{hello(), frame(frameContinuation, 0, 1)}},
+		"interrupted":          {codeProtocol, [][]byte{hello(), frame(frameHeaders, 0, 1, call("/a/b")...), frame(framePing, 0, 0, make([]byte, 8)...)}},
+		"padding":              {codeProtocol, [][]byte{hello(), frame(frameHeaders, flagEndHeaders|flagPadded, 1, 9, 1)}},
+		"padding cut off":      {codeFrameSize, [][]byte{hello(), frame(frameHeaders, flagEndHeaders|flagPadded, 1)}},
+		"endless headers":      {codeCalm, append([][]byte{hello(), frame(frameHeaders, 0, 1, call("/a/b")...)}, slices.Repeat([][]byte{frame(frameContinuation, 0, 1, big[1:]...)}, 5)...)},
+		"data of stream 0":     {codeProtocol, [][]byte{hello(), frame(frameData, 0, 0, 1)}},
+		"block cut off":        {codeCompression, [][]byte{hello(), frame(frameHeaders, flagEndHeaders, 1, 0x40, 5, 'a')}},
+		"no priority":          {codeFrameSize, [][]byte{hello(), frame(frameHeaders, flagEndHeaders|flagPriority, 1, 1, 2)}},
+		"headers amid a call":  {codeProtocol, [][]byte{hello(), known, frame(frameHeaders, flagEndHeaders, 1, call("/q/q")...)}},
+		"data after the end":   {codeClosed, [][]byte{hello(), frame(frameHeaders, flagEndHeaders, 1, call("/q/wait")...), frame(frameData, flagEndStream, 1, 0, 0, 0, 0, 0), frame(frameData, 0, 1, 1)}},
+		"settings of stream":   {codeProtocol, [][]byte{hello(), frame(frameSettings, 0, 1)}},
+		"settings in an ack":   {codeFrameSize, [][]byte{hello(), frame(frameSettings, flagAck, 0, 0, 4, 0, 0, 0, 9)}},
+		"ping of stream":       {codeProtocol, [][]byte{hello(), frame(framePing, 0, 1, make([]byte, 8)...)}},
+		"short window":         {codeFrameSize, [][]byte{hello(), frame(frameWindow, 0, 0, 1)}},
+		"stream's window by 0": {codeProtocol, [][]byte{hello(), known, appendWindow(nil, 1, 0)}},
+		"too many pings":       {codeCalm, append([][]byte{hello()}, slices.Repeat([][]byte{frame(framePing, 0, 0, make([]byte, 8)...)}, maxStrikes+2)...)},
+		"stream's window":      {codeFlowControl, append([][]byte{hello(), known}, slices.Repeat([][]byte{frame(frameData, 0, 1, big[1:]...)}, streamWindow/maxFrame+1)...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := dialRaw(t, Config{})
@@ -119,6 +131,9 @@ func TestBroken(t *testing.T) {
 			kind, _, _, payload := r.next(frameSettings, frameWindow, frameHeaders, frameReset, framePing)
 			require.EqualValues(t, frameGoAway, kind)
 			require.Equal(t, c.code, binary.BigEndian.Uint32(payload[4:]), string(payload[8:]))
+			require.NotEmpty(t, payload[8:], "it says why")
+			_, err := io.Copy(io.Discard, r)
+			require.NoError(t, err, "and ends the connection in order")
 		})
 	}
 }
@@ -127,17 +142,19 @@ func TestBroken(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	good := []string{":method", "POST", ":scheme", "http", ":path", "/a/b", "content-type", "application/grpc"}
 	for name, c := range map[string]struct {
-		fields []string
-		status string
+		fields       []string
+		status, http string
 	}{
-		"unknown method": {good, "12"},
-		"get":            {append([]string{":method", "GET"}, good[2:]...), "13"},
-		"no path":        {append(slices.Clone(good[:4]), good[6:]...), "13"},
-		"other content":  {append(slices.Clone(good[:6]), "content-type", "text/html"), "13"},
-		"two paths":      {append(slices.Clone(good), ":path", "/b"), "13"},
-		"pseudo":         {append(slices.Clone(good), ":other", "x"), "13"},
-		"timeout":        {append(slices.Clone(good), "grpc-timeout", "1x"), "13"},
-		"compressed":     {append(slices.Clone(good), "grpc-encoding", "gzip"), "12"},
+		"unknown method": {good, "12", "200"},
+		"get":            {append([]string{":method", "GET"}, good[2:]...), "13", "405"},
+		"no path":        {append(slices.Clone(good[:4]), good[6:]...), "13", "200"},
+		"other content":  {append(slices.Clone(good[:6]), "content-type", "text/html"), "13", "415"},
+		"two paths":      {append(slices.Clone(good), ":path", "/b"), "13", "200"},
+		"pseudo":         {append(slices.Clone(good), ":other", "x"), "13", "200"},
+		"timeout":        {append(slices.Clone(good), "grpc-timeout", "1x"), "13", "200"},
+		"compressed":     {append(slices.Clone(good), "grpc-encoding", "gzip"), "12", "200"},
+		"HTTP/1's":       {append(slices.Clone(good), "connection", "close"), "13", "200"},
+		"capitals":       {append(slices.Clone(good), "Name", "x"), "13", "200"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := dialRaw(t, Config{})
@@ -149,6 +166,7 @@ func TestHeaders(t *testing.T) {
 			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(payload)
 			require.NoError(t, err)
 			require.Contains(t, fields, hpack.HeaderField{Name: "grpc-status", Value: c.status})
+			require.Equal(t, hpack.HeaderField{Name: ":status", Value: c.http}, fields[0])
 		})
 	}
 }
@@ -214,6 +232,23 @@ func TestKnownHeaders(t *testing.T) {
 func quickMethod() *method {
 	return &method{path: "/a/b", unary: &grpc.MethodDesc{}, quick: func(c *Call, request, answer []byte) ([]byte, bool, error) {
 		return append(answer, request...), c.Wait() || len(request)%2 == 0, nil
+	}}
+}
+
+// waiting counts the calls that wait for their end.
+type waiting struct{ now, most atomic.Int64 }
+
+func (w *waiting) method() *method {
+	return &method{path: "/q/wait", unary: &grpc.MethodDesc{}, quick: func(c *Call, _, answer []byte) ([]byte, bool, error) {
+		if !c.Wait() {
+			return answer, false, nil
+		}
+		now := w.now.Add(1)
+		defer w.now.Add(-1)
+		for most := w.most.Load(); now > most && !w.most.CompareAndSwap(most, now); most = w.most.Load() {
+		}
+		<-c.Context().Done()
+		return answer, true, c.Context().Err()
 	}}
 }
 

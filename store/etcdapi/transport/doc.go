@@ -21,8 +21,20 @@
 //
 // # Bounds
 //
-// A client can have Config.MaxStreams calls running on a connection; those that it resets count until their handlers
-// have returned. A message may have Config.MaxMessageBytes, headers 64 KiB. A stream whose client does not read blocks
-// its handler in SendMsg; a connection whose client does not read is not read from either. The peer's flow control
-// windows are obeyed, and what it sends is bounded by this side's.
+// A client can have Config.MaxStreams calls on a connection; those that it resets count until their handlers have
+// returned, and those that are answered until it has taken the answer. A message may have Config.MaxMessageBytes, headers
+// 64 KiB, and 64 MiB of messages may wait for their ends or their handlers. A stream whose client does not read blocks its
+// handler in SendMsg; a connection whose client does not read is not read from either. The peer's flow control windows
+// are obeyed, and what it sends is bounded by this side's.
+//
+// A client has ten seconds for TLS and HTTP/2's preface. One that does not take 64 KiB within 30 seconds is given up. One
+// that pings more often than every five seconds while it is sent no answers is told too_many_pings, as etcd does. One that
+// is silent for two hours is asked by a ping, and has 20 seconds; before that TCP's probes, which package net switches on,
+// find a machine that is gone. Who breaks HTTP/2's rules gets a GOAWAY that says which, and the connection ends.
+//
+// # The end
+//
+// Shutdown first tells clients to open their calls elsewhere, and with a ping learns when each of them knows; what it has
+// opened until then is served. When a connection's calls have ended it is closed by half, and the client hangs up: so
+// nothing that is on its way to the client is lost.
 package transport

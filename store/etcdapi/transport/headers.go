@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +27,9 @@ type request struct {
 	path    string
 	timeout time.Duration // 0 for none
 	refused *status.Status
-	fields  []hpack.HeaderField // what is not HTTP's or gRPC's own
+	// httpStatus is what it is refused with, if not 200.
+	httpStatus string
+	fields     []hpack.HeaderField // what is not HTTP's or gRPC's own
 }
 
 // metadata returns the fields as handlers see them.
@@ -92,16 +96,15 @@ func (h *headerReader) read(block []byte) (*request, error) {
 		return nil, &connectionError{codeCompression, "header block: " + err.Error()}
 	}
 	r := h.now
-	if h.size > maxHeaderBytes {
-		return nil, &connectionError{codeCalm, "headers are too large"}
-	}
 	r.method = h.server.methods[r.path]
 	switch {
+	case h.size > maxHeaderBytes: // what came is small, and refers to large fields
+		r.refused = status.Newf(codes.ResourceExhausted, "the headers have %d bytes, %d are allowed", h.size, maxHeaderBytes)
 	case r.refused != nil:
 	case h.bad || !h.seen[":method"] || !h.seen[":path"] || !h.seen["content-type"]:
 		r.refused = status.New(codes.Internal, "malformed headers: a gRPC call is a POST of application/grpc")
 	case r.method == nil:
-		r.refused = status.New(codes.Unimplemented, "unknown method "+r.path)
+		r.refused = h.server.unknown(r.path)
 	}
 	if same && len(h.known) < maxKnown {
 		h.known[string(block)] = r
@@ -124,15 +127,19 @@ func (h *headerReader) field(f hpack.HeaderField) {
 	case ":path":
 		r.path = f.Value
 	case ":method":
-		h.bad = h.bad || f.Value != "POST"
+		if f.Value != "POST" {
+			r.refused, r.httpStatus = status.Newf(codes.Internal, "the method is %s, a gRPC call's is POST", f.Value), "405"
+		}
 	case ":scheme", "te":
 	case ":authority":
 		r.fields = append(r.fields, f)
 	case "content-type":
 		rest, found := strings.CutPrefix(f.Value, "application/grpc")
-		h.bad = h.bad || !found || rest != "" && rest != "+proto" && !strings.HasPrefix(rest, ";")
+		if !found || rest != "" && rest != "+proto" && !strings.HasPrefix(rest, ";") {
+			r.refused, r.httpStatus = status.Newf(codes.Internal, "the content-type is %q, a gRPC call's is application/grpc", f.Value), "415"
+		}
 		r.fields = append(r.fields, f)
-	case "connection":
+	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade": // RFC 9113, 8.2.2
 		h.bad = true
 	case "grpc-encoding":
 		if f.Value != "identity" {
@@ -146,7 +153,7 @@ func (h *headerReader) field(f hpack.HeaderField) {
 		}
 		r.timeout = timeout
 	default:
-		if strings.HasPrefix(f.Name, ":") {
+		if strings.HasPrefix(f.Name, ":") || strings.ToLower(f.Name) != f.Name {
 			h.bad = true
 			return
 		}
@@ -213,8 +220,36 @@ func (c *conn) beginBlock(flags byte, id uint32) (at int) {
 	return at
 }
 
+// endBlock sets the length of a frame that beginBlock began and c.out ends with, and makes more frames of it if there is
+// too much for one. The mutex is held.
+func (c *conn) endBlock(at int) {
+	c.spoke = true
+	block := c.out[at+frameHeaderLen:]
+	if len(block) <= maxFrame {
+		setLength(c.out[at:])
+		return
+	}
+	rest, id := bytes.Clone(block[maxFrame:]), binary.BigEndian.Uint32(c.out[at+5:])
+	c.out = c.out[:at+frameHeaderLen+maxFrame]
+	setLength(c.out[at:])
+	c.out[at+4] &^= flagEndHeaders
+	for len(rest) > maxFrame {
+		c.out = append(appendFrameHeader(c.out, maxFrame, frameContinuation, 0, id), rest[:maxFrame]...)
+		rest = rest[maxFrame:]
+	}
+	c.out = append(appendFrameHeader(c.out, len(rest), frameContinuation, flagEndHeaders, id), rest...)
+}
+
+// appendHTTPStatus adds HTTP's status, which is 200 if it is empty.
+func (c *conn) appendHTTPStatus(status string) {
+	if status == "" {
+		c.out = append(c.out, statusOK)
+	} else {
+		c.out = appendLiteral(c.out, false, ":status", status)
+	}
+}
+
 func (c *conn) appendContentType() {
-	c.out = append(c.out, statusOK)
 	switch c.table {
 	case tableEmpty:
 		c.out = appendLiteral(c.out, true, "content-type", "application/grpc")

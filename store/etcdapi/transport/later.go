@@ -30,7 +30,32 @@ func (c *Call) Until(limit time.Duration, work Work) {
 		return
 	}
 	s.work, s.due, s.late = work, due, late
+	conn.awaited++
 	conn.wake(due)
+}
+
+// drop forgets the work for a call, and returns it. The mutex is held.
+func (s *stream) drop() Work {
+	work := s.work
+	if s.work = nil; work != nil {
+		s.conn.awaited--
+	}
+	return work
+}
+
+// pongHold is how long the answer to a ping may wait for that to a call.
+const pongHold = 50 * time.Millisecond
+
+// holdPongs reports whether nothing waits to be written but answers to pings that can go with the answer to a call: grpc-go's
+// client sends a ping with most of its calls, and so each call would be two writes.
+func (c *conn) holdPongs() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 || len(c.out) != c.pongs || c.awaited == 0 {
+		return false
+	}
+	c.wake(time.Now().Add(pongHold))
+	return true
 }
 
 // Answer ends a call that a Later form has taken: with the message that encode appends, or with an error. Only the first
@@ -96,7 +121,7 @@ func (c *conn) unwake() {
 	c.alarm = nil
 }
 
-// expire answers the calls whose time is up.
+// expire answers the calls whose time is up, and has pongs that wait for an answer written.
 func (c *conn) expire() {
 	type expired struct {
 		*stream
@@ -126,15 +151,16 @@ func (c *conn) expire() {
 		e.finish(nil, statusOf(e.work.GiveUp(e.late)))
 	}
 	c.mu.Lock()
-	c.wantFlush()
+	if len(c.out) > 0 {
+		c.wantFlush()
+	}
 	c.mu.Unlock()
 }
 
 // giveUp ends the work for a call whose client is gone.
 func (s *stream) giveUp() {
 	s.conn.mu.Lock()
-	work := s.work
-	s.work = nil
+	work := s.drop()
 	s.conn.mu.Unlock()
 	if work != nil {
 		_ = work.GiveUp(false)

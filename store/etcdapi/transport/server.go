@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Config says how a Server serves. The zero Config works.
@@ -96,6 +99,21 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, service any) {
 	}
 }
 
+// unknown says what of a path is not known, in the words of google.golang.org/grpc.
+func (s *Server) unknown(path string) *status.Status {
+	service, name := path, ""
+	if i := strings.LastIndexByte(path, '/'); i > 0 {
+		service, name = path[:i], path[i+1:]
+	}
+	service = strings.TrimPrefix(service, "/")
+	for known := range s.methods {
+		if strings.HasPrefix(known, "/"+service+"/") {
+			return status.Newf(codes.Unimplemented, "unknown method %s for service %s", name, service)
+		}
+	}
+	return status.New(codes.Unimplemented, "unknown service "+service)
+}
+
 // RegisterQuick gives a unary method that is registered, named by its path as in "/package.Service/Method", a quick form.
 func (s *Server) RegisterQuick(path string, quick Quick) error {
 	m, err := s.unary(path)
@@ -162,7 +180,7 @@ func (s *Server) accept(nc net.Conn) {
 	}
 	c := newConn(s, nc)
 	s.mu.Lock()
-	over := s.over
+	over := s.over || s.draining
 	if !over {
 		s.conns[c] = true
 		s.all.Add(1)
@@ -181,7 +199,8 @@ func (s *Server) accept(nc net.Conn) {
 	}()
 }
 
-// Shutdown lets the calls that run end, and takes no new ones; when ctx ends it closes.
+// Shutdown tells clients to go elsewhere, lets the calls that run end, and closes connections once their clients have
+// read all and hung up, or do not for a second. When ctx ends it closes them at once, which is an error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
@@ -191,14 +210,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
+		s.all.Go(c.leave) // the connection is counted
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
-		c.drain()
-	}
-	for _, c := range conns {
 		select {
-		case <-c.idle:
+		case <-c.gone:
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), s.Close())
 		}
@@ -216,10 +233,14 @@ func (s *Server) Close() error {
 	for l := range s.listeners {
 		_ = l.Close()
 	}
+	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
-		_ = c.nc.Close()
+		conns = append(conns, c)
 	}
 	s.mu.Unlock()
+	for _, c := range conns {
+		abort(c.nc)
+	}
 	s.all.Wait()
 	return nil
 }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
@@ -227,18 +223,25 @@ func (s *stream) finish(answer []byte, failed *status.Status) (free bool) {
 	if s.answered { // or its client is gone, or its time was up
 		return true
 	}
+	s.drop()
 	c.running--
 	s.answered, s.failed = true, failed
 	if s.gone || c.dead {
+		if c.streams[s.id] == s { // s may be used again
+			delete(c.streams, s.id)
+			c.held -= len(s.in)
+			s.in = nil
+		}
 		c.checkIdle()
 		return true
 	}
 	if failed != nil && !s.sent && len(s.pending) == 0 { // headers and trailers are one
 		at := c.beginBlock(flagEndStream, s.id)
+		c.appendHTTPStatus(s.request.httpStatus)
 		c.appendContentType()
 		c.out = appendMetadata(c.out, s.header)
 		c.out = appendMetadata(appendStatus(c.out, failed), s.trailer)
-		setLength(c.out[at:])
+		c.endBlock(at)
 		c.remove(s)
 		return true
 	}
@@ -249,6 +252,7 @@ func (s *stream) finish(answer []byte, failed *status.Status) (free bool) {
 	if size := int64(len(answer)); size <= maxFrame && len(s.pending) == 0 && size <= s.window && size <= c.window && len(c.out) <= highWater {
 		if size > 0 {
 			c.out = append(appendFrameHeader(c.out, int(size), frameData, 0, s.id), answer...)
+			c.spoke = true
 			s.window -= size
 			c.window -= size
 		}
@@ -271,9 +275,10 @@ func (s *stream) sendHeaders() {
 	s.sent = true
 	c := s.conn
 	at := c.beginBlock(0, s.id)
+	c.appendHTTPStatus("")
 	c.appendContentType()
 	c.out = appendMetadata(c.out, s.header)
-	setLength(c.out[at:])
+	c.endBlock(at)
 }
 
 // sendTrailers adds the end of an answer. The mutex is held.
@@ -286,7 +291,7 @@ func (s *stream) sendTrailers() {
 		c.appendOK()
 	}
 	c.out = appendMetadata(c.out, s.trailer)
-	setLength(c.out[at:])
+	c.endBlock(at)
 }
 
 // allowWhole lets the client send all of the message that it has begun. The mutex is held.
@@ -307,200 +312,3 @@ func setLength(b []byte) {
 }
 
 func setPrefix(b []byte) { binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefixLen)) }
-
-// callContext is the context of a call, with what package grpc's functions look for in it.
-type callContext struct {
-	context.Context
-	stream *stream
-	once   sync.Once
-	values context.Context
-}
-
-// Value implements context.Context.
-func (c *callContext) Value(key any) any {
-	if v := c.Context.Value(key); v != nil {
-		return v
-	}
-	c.once.Do(func() {
-		ctx := metadata.NewIncomingContext(context.Background(), c.stream.request.metadata())
-		ctx = peer.NewContext(ctx, c.stream.conn.peer())
-		c.values = grpc.NewContextWithServerTransportStream(ctx, (*unaryStream)(c.stream))
-	})
-	return c.values.Value(key)
-}
-
-// Call is a call as its Quick form sees it.
-type Call stream
-
-// Wait reports whether the call may wait. If not it has no context of its own.
-func (c *Call) Wait() bool { return c.cancel != nil }
-
-// Context returns the call's context, or without Wait one that never ends.
-func (c *Call) Context() context.Context {
-	if c.ctx == nil {
-		return context.Background()
-	}
-	return c.ctx
-}
-
-// Header returns the first value of a header of the request, which is not a binary one.
-func (c *Call) Header(name string) string {
-	for _, f := range c.request.fields {
-		if f.Name == name {
-			return f.Value
-		}
-	}
-	return ""
-}
-
-// unaryStream is what grpc.SetHeader and its like find in the context.
-type unaryStream stream
-
-// Method implements grpc.ServerTransportStream.
-func (u *unaryStream) Method() string { return u.request.path }
-
-// SetHeader implements grpc.ServerTransportStream.
-func (u *unaryStream) SetHeader(md metadata.MD) error { return (*serverStream)(u).SetHeader(md) }
-
-// SendHeader implements grpc.ServerTransportStream.
-func (u *unaryStream) SendHeader(md metadata.MD) error { return (*serverStream)(u).SendHeader(md) }
-
-// SetTrailer implements grpc.ServerTransportStream.
-func (u *unaryStream) SetTrailer(md metadata.MD) error {
-	(*serverStream)(u).SetTrailer(md)
-	return nil
-}
-
-// serverStream is the handler's side of a streaming call.
-type serverStream stream
-
-// SetHeader implements grpc.ServerStream.
-func (s *serverStream) SetHeader(md metadata.MD) error {
-	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
-	if s.sent {
-		return status.Error(codes.Internal, "the headers are sent already")
-	}
-	s.header = metadata.Join(s.header, md)
-	return nil
-}
-
-// SendHeader implements grpc.ServerStream.
-func (s *serverStream) SendHeader(md metadata.MD) error {
-	if err := s.SetHeader(md); err != nil {
-		return err
-	}
-	s.conn.mu.Lock()
-	if !s.gone {
-		(*stream)(s).sendHeaders()
-	}
-	s.conn.mu.Unlock()
-	s.conn.flush()
-	return nil
-}
-
-// SetTrailer implements grpc.ServerStream.
-func (s *serverStream) SetTrailer(md metadata.MD) {
-	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
-	s.trailer = metadata.Join(s.trailer, md)
-}
-
-// Context implements grpc.ServerStream.
-func (s *serverStream) Context() context.Context { return s.ctx }
-
-// SendMsg implements grpc.ServerStream. It waits while the client has much to read.
-func (s *serverStream) SendMsg(message any) error {
-	buffer := s.conn.server.getBuffer()
-	encoded, err := encode(append(buffer, noPrefix...), message)
-	if err != nil {
-		return err
-	}
-	setPrefix(encoded)
-	c := s.conn
-	c.mu.Lock()
-	for len(s.pending) > maxPending && !s.gone {
-		if s.writable == nil {
-			s.writable = make(chan struct{})
-		}
-		writable := s.writable
-		c.mu.Unlock()
-		select {
-		case <-writable:
-		case <-s.ctx.Done():
-			return statusOf(s.ctx.Err()).Err()
-		}
-		c.mu.Lock()
-	}
-	if s.gone || c.dead {
-		c.mu.Unlock()
-		return status.Error(codes.Canceled, "the stream has ended")
-	}
-	(*stream)(s).sendHeaders()
-	if size := int64(len(encoded)); len(s.pending) == 0 && size <= maxFrame && size <= s.window && size <= c.window && len(c.out) <= highWater {
-		c.out = append(appendFrameHeader(c.out, int(size), frameData, 0, s.id), encoded...)
-		s.window -= size
-		c.window -= size
-	} else {
-		s.pending = append(s.pending, encoded...)
-		c.pump((*stream)(s))
-	}
-	full := len(c.out) > highWater/8
-	if !full {
-		c.wantFlush()
-	}
-	c.mu.Unlock()
-	c.server.putBuffer(encoded)
-	if full {
-		c.flush()
-	}
-	return nil
-}
-
-// RecvMsg implements grpc.ServerStream. It fails with io.EOF when the client has sent all.
-func (s *serverStream) RecvMsg(into any) error {
-	c := s.conn
-	for {
-		c.mu.Lock()
-		message, rest, failed := cutMessage(s.in, c.server.cfg.MaxMessageBytes)
-		if failed == nil {
-			failed = s.refused
-		}
-		ended, gone := s.ended, s.gone
-		if message != nil {
-			used := len(s.in) - len(rest)
-			c.held -= used
-			if s.in = rest; len(rest) == 0 {
-				s.in = nil
-			}
-			if back := int64(streamWindow) - s.allowed - int64(len(rest)); back > streamWindow/2 && !ended {
-				s.allowed += back
-				c.out = appendWindow(c.out, s.id, uint32(back))
-			}
-			if len(rest) >= prefixLen && int64(binary.BigEndian.Uint32(rest[1:])) <= int64(c.server.cfg.MaxMessageBytes) {
-				(*stream)(s).allowWhole()
-			}
-			if len(c.out) > 0 {
-				c.wantFlush()
-			}
-		}
-		c.mu.Unlock()
-		switch {
-		case failed != nil:
-			return failed.Err()
-		case message != nil:
-			return decode(message, into)
-		case ended && len(rest) > 0:
-			return status.Error(codes.Internal, fmt.Sprint("grpc: ", io.ErrUnexpectedEOF))
-		case ended:
-			return io.EOF
-		case gone:
-			return status.Error(codes.Canceled, "the stream has ended")
-		}
-		select {
-		case <-s.arrival:
-		case <-s.ctx.Done():
-			return statusOf(s.ctx.Err()).Err()
-		}
-	}
-}

@@ -84,8 +84,19 @@ func (e *echo) talk(stream grpc.ServerStream) error {
 		if err != nil {
 			return err
 		}
-		if string(in.Value) == "fail" {
+		switch string(in.Value) {
+		case "fail":
 			return status.Error(codes.Aborted, "as told")
+		case "count":
+			if err := stream.SendHeader(metadata.Pairs("head", "4")); err != nil {
+				return err
+			}
+			for i := range 2000 {
+				if err := stream.SendMsg(&message{Value: bytes.Repeat([]byte{byte(i)}, 1000)}); err != nil {
+					return err
+				}
+			}
+			return status.Error(codes.OutOfRange, "that was all")
 		}
 		for range in.Value[0] {
 			if err := stream.SendMsg(&in); err != nil {
@@ -230,11 +241,11 @@ func TestCancelAndDeadline(t *testing.T) {
 func TestMany(t *testing.T) {
 	_, client, _ := serve(t, transport.Config{})
 	var all sync.WaitGroup
-	failed := make([]error, 200)
+	failed := make([]error, 500)
 	for i := range failed {
 		all.Go(func() {
 			for n := range 20 {
-				in := bytes.Repeat([]byte{byte(i + 1)}, 1+i*n*7)
+				in := bytes.Repeat([]byte{byte(i + 1)}, 1+i*n*3)
 				method, mode := [2]string{"Call", "Quick"}[n%2], [2]string{"", "wait"}[n/2%2]
 				out, err := invoke(metadata.AppendToOutgoingContext(context.Background(), "mode", mode), client, method, in)
 				if err == nil && !bytes.Equal(in, out) {
@@ -277,6 +288,24 @@ func TestStream(t *testing.T) {
 	stream = talk(t, client)
 	require.NoError(t, stream.SendMsg(&message{Value: make([]byte, 9<<20)}))
 	require.Equal(t, codes.ResourceExhausted, status.Code(stream.RecvMsg(&message{})))
+}
+
+// TestCount has a stream send more than a window at once, and fail at its end.
+func TestCount(t *testing.T) {
+	_, client, _ := serve(t, transport.Config{})
+	stream := talk(t, client)
+	require.NoError(t, stream.SendMsg(&message{Value: []byte("count")}))
+	head, err := stream.Header()
+	require.NoError(t, err)
+	require.Equal(t, []string{"4"}, head["head"])
+	var out message
+	for i := range 2000 {
+		require.NoError(t, stream.RecvMsg(&out))
+		require.Equal(t, bytes.Repeat([]byte{byte(i)}, 1000), out.Value)
+	}
+	err = stream.RecvMsg(&out)
+	require.Equal(t, codes.OutOfRange, status.Code(err), "%v", err)
+	require.Equal(t, []string{"3"}, stream.Trailer()["tail"])
 }
 
 // TestSlowReader has a stream whose client does not read: other calls on the connection go on, and it gets all in the end.
