@@ -1,15 +1,18 @@
 package store
 
+import "context"
+
 // applyTxn decides every branch on the state before, checks what can fail, and only then changes anything.
 func (st *state) applyTxn(txn *Txn) result {
-	path := st.branches(txn, nil)
+	may := st.allowed()
+	path := st.branches(txn, nil, &may)
 	rest := path
-	if r := st.check(txn, &rest); r.err != nil {
+	if r := st.check(txn, &rest, &may); r.err != nil {
 		return r
 	}
 	st.begin()
 	rest = path
-	res := st.run(txn, &rest)
+	res := st.run(txn, &rest, &may)
 	if st.sub > 0 {
 		setRevisions(res, st.revision+1)
 	}
@@ -32,24 +35,34 @@ func (st *state) applyPut(put *PutRequest) result {
 	return r
 }
 
-// readTxn serves a transaction that changes nothing.
-func (v *view) readTxn(op string, txn *Txn) (*TxnResult, error) {
+// readTxn serves a transaction that changes nothing, unless ctx ends meanwhile.
+func (v *view) readTxn(ctx context.Context, op string, txn *Txn) (*TxnResult, error) {
 	st := &state{view: *v}
-	path := st.branches(txn, nil)
+	may := st.allowed()
+	may.ctx = ctx
+	path := st.branches(txn, nil, &may)
 	rest := path
-	if r := st.check(txn, &rest); r.err != nil {
+	r := st.check(txn, &rest, &may)
+	if may.ended() {
+		return nil, ctx.Err()
+	}
+	if r.err != nil {
 		return nil, r.failure(op)
 	}
 	rest = path
-	return st.run(txn, &rest), nil
+	res := st.run(txn, &rest, &may)
+	if may.ended() {
+		return nil, ctx.Err()
+	}
+	return res, nil
 }
 
 // branches evaluates the compares of the transaction and of those nested in the branch it takes, in the order they
-// will run.
-func (v *view) branches(txn *Txn, path []bool) []bool {
+// will run. If they visit too much, what it returns does not count.
+func (v *view) branches(txn *Txn, path []bool, may *visits) []bool {
 	succeeded := true
 	for i := range txn.Compares {
-		if !v.compare(&txn.Compares[i]) {
+		if !v.compare(&txn.Compares[i], may) {
 			succeeded = false
 			break
 		}
@@ -57,7 +70,7 @@ func (v *view) branches(txn *Txn, path []bool) []bool {
 	path = append(path, succeeded)
 	for _, op := range txn.branch(succeeded) {
 		if op.Txn != nil {
-			path = v.branches(op.Txn, path)
+			path = v.branches(op.Txn, path, may)
 		}
 	}
 	return path
@@ -70,14 +83,19 @@ func (t *Txn) branch(succeeded bool) []Op {
 	return t.Else
 }
 
-func (v *view) compare(c *Compare) bool {
+func (v *view) compare(c *Compare, may *visits) bool {
 	if len(c.End) == 0 {
 		return c.holds(v.current(c.Key))
 	}
-	any, all := false, true
-	v.ascend(c.Key, c.End, v.revision, func(kv *version) bool {
-		any = true
-		all = c.holds(&kv.KV)
+	any, all, to, cost := false, true, limit(c.End), c.perVisit()
+	v.items.ascend(text(c.Key), func(it *item) bool {
+		if to != "" && it.key() >= to || !may.take(cost) {
+			return false
+		}
+		if !it.newest.tombstone() {
+			any = true
+			all = c.holds(&it.newest.KV)
+		}
 		return all
 	})
 	if !any {
@@ -101,7 +119,7 @@ func next(path *[]bool) bool {
 }
 
 // check finds what would make the transaction fail on this state.
-func (st *state) check(txn *Txn, path *[]bool) result {
+func (st *state) check(txn *Txn, path *[]bool, may *visits) result {
 	ops := txn.branch(next(path))
 	for i := range ops {
 		switch op := &ops[i]; {
@@ -113,11 +131,20 @@ func (st *state) check(txn *Txn, path *[]bool) result {
 			if err := st.readable(op.Range.Revision); err != nil {
 				return result{err: err.Err, revision: err.Revision, key: string(op.Range.Key)}
 			}
+			may.countRange(&st.view, op.Range)
+		case op.Delete != nil:
+			may.countDelete(&st.view, op.Delete)
 		case op.Txn != nil:
-			if r := st.check(op.Txn, path); r.err != nil {
+			if r := st.check(op.Txn, path, may); r.err != nil {
 				return r
 			}
 		}
+		if may.left < 0 {
+			return result{err: errVisits}
+		}
+	}
+	if may.left < 0 { // the compares alone
+		return result{err: errVisits}
 	}
 	return result{}
 }
@@ -134,12 +161,15 @@ func (st *state) checkPut(put *PutRequest) result {
 	return result{}
 }
 
-// run carries the transaction out.
-func (st *state) run(txn *Txn, path *[]bool) *TxnResult {
+// run carries the transaction out. One that only reads ends early when nobody waits for it any more.
+func (st *state) run(txn *Txn, path *[]bool, may *visits) *TxnResult {
 	succeeded := next(path)
 	ops := txn.branch(succeeded)
 	res := &TxnResult{Succeeded: succeeded, Revision: st.revision, Responses: make([]OpResult, len(ops))}
 	for i := range ops {
+		if may.ended() {
+			break
+		}
 		out := &res.Responses[i]
 		switch op := &ops[i]; {
 		case op.Range != nil:
@@ -153,7 +183,7 @@ func (st *state) run(txn *Txn, path *[]bool) *TxnResult {
 		case op.Delete != nil:
 			out.Delete = st.runDelete(op.Delete)
 		case op.Txn != nil:
-			out.Txn = st.run(op.Txn, path)
+			out.Txn = st.run(op.Txn, path, may)
 		}
 	}
 	return res

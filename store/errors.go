@@ -32,7 +32,8 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrTooManyOps says that a transaction has more operations than Config.MaxTxnOps.
 	ErrTooManyOps = errors.New("too many operations in transaction")
-	// ErrTooLarge says that a request is larger than Config.MaxRequestBytes.
+	// ErrTooLarge says that a request is larger than Config.MaxRequestBytes, or that its transaction would visit more
+	// than ten million versions of keys, see Txn.
 	ErrTooLarge = errors.New("request too large")
 	// ErrQuota says that the store holds more than Config.QuotaBytes; deleting and compacting make room.
 	ErrQuota = errors.New("quota exceeded")

@@ -153,7 +153,11 @@ func (st *state) bounded(cmd *command) result {
 	case cmd.kind == commandTxn && cmd.txn == nil:
 		growth = st.putSize(&cmd.put)
 	case cmd.kind == commandTxn:
-		path := st.branches(cmd.txn, nil)
+		may := st.allowed()
+		path := st.branches(cmd.txn, nil, &may)
+		if may.left < 0 {
+			return result{err: errVisits}
+		}
 		growth = st.growth(cmd.txn, &path)
 	case cmd.kind == commandGrant:
 		growth = 1 // leases are not counted; there must be room all the same

@@ -54,7 +54,7 @@ func (v *view) rangeAt(req *RangeRequest) RangeResult {
 		revision = v.revision
 	}
 	res := RangeResult{Revision: v.revision}
-	ordered := req.SortBy == SortByKey && !req.SortDescend
+	ordered := req.ordered()
 	// At the newest revision the tree knows how many keys there are.
 	known := len(req.End) > 0 && revision == v.revision
 	if known {
@@ -108,6 +108,9 @@ func (v *view) rangeAt(req *RangeRequest) RangeResult {
 	}
 	return res
 }
+
+// ordered reports whether the result is in the tree's order.
+func (r *RangeRequest) ordered() bool { return r.SortBy == SortByKey && !r.SortDescend }
 
 // bounded reports whether there are bounds on revisions.
 func (r *RangeRequest) bounded() bool {

@@ -175,7 +175,7 @@ func (s *Store) txn(ctx context.Context, op string, txn *Txn) (*TxnResult, error
 		if err != nil {
 			return nil, err
 		}
-		return v.readTxn(op, txn)
+		return v.readTxn(ctx, op, txn)
 	}
 	puts := s.limited() && txn.puts()
 	if err := s.admit(ctx, op, txn.size(), puts); err != nil {

@@ -8,6 +8,10 @@ import (
 
 // Txn runs Then if all Compares hold, else Else, in one revision. All compares, those of nested transactions too,
 // look at the state before the transaction. No key may be changed twice.
+//
+// All writers wait while a transaction runs. Its ranges, compares over ranges and deletes of ranges together may visit
+// ten million keys, deleted ones that are not compacted included, or each key of the store four times if that is more;
+// the count of a range at the newest revision visits none. Beyond that it fails with ErrTooLarge and has changed nothing.
 type Txn struct {
 	Compares   []Compare
 	Then, Else []Op

@@ -74,6 +74,9 @@ func (s *watchServer) Watch(stream grpc.BidiStreamingServer[pb.WatchRequest, pb.
 				if m.turn != nil {
 					m.turn.done <- struct{}{}
 				}
+				if m.progress {
+					w.answered()
+				}
 			}
 		case err := <-w.failed:
 			return watchError(s.fail(err))
@@ -99,7 +102,7 @@ func watchError(err error) error {
 
 // watchStream is one stream with its watches. What is to be sent stands in one queue, so that what is decided under
 // the mutex is sent in the order in which it was decided. The queue is bounded: whoever puts a response there waits
-// until it is sent before it puts the next. So a client that does not read holds up its own stream, and keeps one
+// until it is sent before it puts the next, and of answers to requests for progress one at a time is there. So a client that does not read holds up its own stream, and keeps one
 // batch per watch from being freed.
 type watchStream struct {
 	server  *Server
@@ -113,8 +116,10 @@ type watchStream struct {
 	queue   []watchMessage
 	watches map[int64]*streamWatch
 	nextID  int64
-	// progress is the request for progress that is not answered yet, and again says that there was another meanwhile.
+	// progress is the request for progress that is not answered yet, unsent says that the answer is queued, and again that
+	// there was another request since.
 	progress *progress
+	unsent   bool
 	again    bool
 }
 
@@ -123,6 +128,7 @@ type watchMessage struct {
 	response *pb.WatchResponse
 	events   []store.Event // of the response, which has none itself
 	fragment bool
+	progress bool // the answer to a request for progress
 	turn     *turn
 }
 
@@ -380,12 +386,12 @@ func (w *watchStream) remove(one *streamWatch) {
 	}
 }
 
-// requestProgress asks all watches how far they are; the last to answer has the response sent. A request that comes
-// before that waits for the answer, and asks again.
+// requestProgress asks all watches how far they are; the last to answer has the response sent. Requests that come
+// before it is sent have one answer together, after it.
 func (w *watchStream) requestProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.progress != nil {
+	if w.progress != nil || w.unsent {
 		w.again = true
 		return
 	}
@@ -395,7 +401,7 @@ func (w *watchStream) requestProgress() {
 func (w *watchStream) startProgress() {
 	revision := w.server.store.Position().Revision
 	if len(w.watches) == 0 {
-		w.put(&pb.WatchResponse{WatchId: noWatch}, revision, false, nil)
+		w.answer(revision)
 		return
 	}
 	w.progress = &progress{revision: revision}
@@ -418,8 +424,22 @@ func (w *watchStream) heard(one *streamWatch, revision int64) {
 	if p.missing--; p.missing > 0 {
 		return
 	}
-	w.put(&pb.WatchResponse{WatchId: noWatch}, p.revision, false, nil)
+	w.answer(p.revision)
 	w.progress = nil
+}
+
+// answer queues the answer to a request for progress.
+func (w *watchStream) answer(revision int64) {
+	w.put(&pb.WatchResponse{WatchId: noWatch}, revision, false, nil)
+	w.queue[len(w.queue)-1].progress = true
+	w.unsent = true
+}
+
+// answered takes in that the answer was sent, and answers the requests that came meanwhile.
+func (w *watchStream) answered() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unsent = false
 	if w.again {
 		w.again = false
 		w.startProgress()

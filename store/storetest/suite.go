@@ -67,6 +67,7 @@ func Run(t *testing.T, opener Opener) {
 		{"Compares", testCompares},
 		{"Txn", testTxn},
 		{"TxnRefused", testTxnRefused},
+		{"TxnVisits", testTxnVisits},
 		{"Limits", testLimits},
 		{"Compact", testCompact},
 		{"Retention", testRetention},

@@ -158,3 +158,49 @@ func testTxnRefused(t *testing.T, opener Opener) {
 	require.NoError(t, err)
 	require.Equal(t, res.Revision+1, many.Revision)
 }
+
+// testTxnVisits has transactions of thousands of ranges over all keys, which would keep everybody waiting.
+func testTxnVisits(t *testing.T, opener Opener) {
+	const n = 2000
+	s := Open(t, opener, store.Config{MaxTxnOps: 2 * n})
+	var fill store.Txn
+	for i := range n {
+		fill.Then = append(fill.Then, putOp(fmt.Sprintf("k/%04d", i), ""))
+	}
+	res, err := s.Txn(t.Context(), fill)
+	require.NoError(t, err)
+	all := func(req store.RangeRequest, times int) (txn store.Txn) {
+		req.Key, req.End = []byte{0}, []byte{0}
+		half := store.Txn{}
+		for range times / 2 {
+			half.Then = append(half.Then, store.Op{Range: &req})
+		}
+		return store.Txn{Then: []store.Op{{Txn: &half}, {Txn: &half}}}
+	}
+	for name, test := range map[string]struct {
+		req   store.RangeRequest
+		times int
+		want  error
+	}{
+		"everything":      {store.RangeRequest{KeysOnly: true}, 40, nil},
+		"counts":          {store.RangeRequest{CountOnly: true}, 3 * n, nil},
+		"first":           {store.RangeRequest{Limit: 1}, 3 * n, nil},
+		"last":            {store.RangeRequest{Limit: 1, SortDescend: true}, 3 * n, store.ErrTooLarge},
+		"past counts":     {store.RangeRequest{CountOnly: true, Revision: res.Revision}, 3 * n, store.ErrTooLarge},
+		"too much":        {store.RangeRequest{KeysOnly: true}, 3 * n, store.ErrTooLarge},
+		"bounds on those": {store.RangeRequest{Limit: 1, MinModRevision: 1}, 3 * n, store.ErrTooLarge},
+	} {
+		txn := all(test.req, test.times)
+		_, err := s.Txn(t.Context(), txn)
+		require.ErrorIs(t, err, test.want, name)
+		before := get(t, s, "written")
+		txn.Then = append(txn.Then, putOp("written", name))
+		_, err = s.Txn(t.Context(), txn)
+		require.ErrorIs(t, err, test.want, name)
+		if after := get(t, s, "written"); test.want != nil {
+			require.Equal(t, before, after, "a refused transaction changes nothing")
+		} else {
+			require.Equal(t, name, string(after.Value))
+		}
+	}
+}
