@@ -34,6 +34,10 @@ func (t *peerTransport) relay(beside func(raft.RPC)) {
 		} else {
 			select {
 			case rpc = <-t.NetworkTransport.Consumer():
+				if err := checkMessage(rpc.Command); err != nil {
+					t.refuse(rpc, err)
+					continue
+				}
 			case rpc = <-t.beats:
 			case <-t.done:
 				return

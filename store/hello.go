@@ -71,9 +71,9 @@ func readHello(r io.Reader) (h hello, err error) {
 }
 
 // welcome is the accepting side: it finds out who has connected, and for what.
-func (p *peers) welcome(raw net.Conn) (conn net.Conn, kind byte, name string, err error) {
+func (p *peers) welcome(raw *handshake) (conn net.Conn, kind byte, name string, err error) {
 	conn = raw
-	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+	if err := conn.SetDeadline(raw.begun.Add(silenceTimeout)); err != nil {
 		return nil, 0, "", err
 	}
 	if p.tls != nil {

@@ -20,6 +20,9 @@ const (
 	maxFrame    = 64 << 20
 	maxServed   = 256 // calls of one connection at a time
 	linkTimeout = 10 * time.Second
+
+	framePart    = 64 << 10 // what is read of a frame at once, at first; later as much as there is, up to
+	maxFramePart = 1 << 20  // which may take linkTimeout
 )
 
 // handler answers a call of a member, or takes a notice. ctx ends with the connection. Kinds for which quick is true
@@ -65,19 +68,53 @@ func appendFrame(p []byte, number uint64, kind byte, content []byte) []byte {
 	return append(p, content...)
 }
 
-func readFrame(r *bufio.Reader) (number uint64, kind byte, content []byte, err error) {
-	var head [frameHead]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+// frames reads frames. It waits for the next one as long as it takes, and no more than linkTimeout for a part of one
+// that has begun. What a frame takes in memory grows with what has arrived of it: its length is only a claim.
+type frames struct {
+	r        *bufio.Reader
+	deadline func(time.Time) error
+}
+
+func newFrames(conn net.Conn) frames { return frames{bufio.NewReader(conn), conn.SetReadDeadline} }
+
+func (f frames) next() (number uint64, kind byte, content []byte, err error) {
+	if _, err := f.r.Peek(1); err != nil {
 		return 0, 0, nil, err
 	}
-	n := binary.BigEndian.Uint32(head[:])
+	var head [frameHead]byte
+	if err := f.fill(head[:]); err != nil {
+		return 0, 0, nil, err
+	}
+	n := int(binary.BigEndian.Uint32(head[:]))
 	if n > maxFrame {
 		return 0, 0, nil, fmt.Errorf("%w: frame of %d bytes", ErrCorrupt, n)
 	}
 	number, kind = binary.BigEndian.Uint64(head[4:]), head[12]
-	content = make([]byte, n)
-	_, err = io.ReadFull(r, content)
-	return number, kind, content, err
+	content = make([]byte, min(n, framePart))
+	for have := 0; ; {
+		if err := f.fill(content[have:]); err != nil {
+			return 0, 0, nil, err
+		}
+		if have = len(content); have == n {
+			return number, kind, content, nil
+		}
+		content = append(content, make([]byte, min(n-have, have, maxFramePart))...)
+	}
+}
+
+// fill reads all of p.
+func (f frames) fill(p []byte) error {
+	if f.r.Buffered() >= len(p) {
+		_, err := io.ReadFull(f.r, p)
+		return err
+	}
+	if err := f.deadline(time.Now().Add(linkTimeout)); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(f.r, p); err != nil {
+		return err
+	}
+	return f.deadline(time.Time{})
 }
 
 // send queues a frame. A call with an answer gives the channel for it.
@@ -160,9 +197,9 @@ func (w *wire) end() {
 // read is the reading goroutine of the calling side.
 func (w *wire) read() {
 	defer w.end()
-	r := bufio.NewReader(w.conn)
+	in := newFrames(w.conn)
 	for {
-		number, _, content, err := readFrame(r)
+		number, _, content, err := in.next()
 		if err != nil {
 			return
 		}
@@ -280,9 +317,9 @@ func serveLink(conn net.Conn, from string, p *peers) {
 		calls.Wait()
 	}()
 	slots := make(chan struct{}, maxServed)
-	r := bufio.NewReader(conn)
+	in := newFrames(conn)
 	for {
-		number, kind, content, err := readFrame(r)
+		number, kind, content, err := in.next()
 		if err != nil || !p.knows(from) {
 			return
 		}

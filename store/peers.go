@@ -21,11 +21,7 @@ type Peer struct{ Name, Addr string }
 // MaxMembers bounds the number of members of a cluster.
 const MaxMembers = 7
 
-const (
-	handshakeTimeout = 5 * time.Second
-	maxHandshakes    = 64
-	peerProtocol     = "keelson-store"
-)
+const peerProtocol = "keelson-store"
 
 func (c Config) validateMember() error {
 	if c.Name == "" {
@@ -87,9 +83,9 @@ type peers struct {
 	raft    chan net.Conn // accepted for Raft
 	closed  chan struct{}
 	loops   *sync.WaitGroup
-	greeted chan struct{} // slots for handshakes
 
-	guests guests // whom other members vouch for
+	handshakes handshakes
+	guests     guests // whom other members vouch for
 
 	mu     sync.Mutex
 	ended  bool
@@ -104,7 +100,7 @@ func newPeers(cfg Config, loops *sync.WaitGroup, failure func() error, members f
 		self: Peer{cfg.Name, cfg.addr()}, listen: cfg.Listener, dialer: cfg.Dial, failure: failure, members: members, handle: handle, loops: loops,
 		cluster: cluster, told: cfg.Peers, silent: map[string]silence{},
 		logger: cfg.Logger.Named("peers").Sugar(), raft: make(chan net.Conn), closed: make(chan struct{}),
-		greeted: make(chan struct{}, maxHandshakes), conns: map[net.Conn]struct{}{}, links: map[string]*link{},
+		conns: map[net.Conn]struct{}{}, links: map[string]*link{},
 	}
 	if cfg.TLS != nil {
 		p.tls = cfg.TLS.Clone()
@@ -124,6 +120,9 @@ func newPeers(cfg Config, loops *sync.WaitGroup, failure func() error, members f
 		if p.listen, err = net.Listen("tcp", p.self.Addr); err != nil {
 			return nil, err
 		}
+	}
+	if p.tls == nil && exposed(p.listen.Addr()) {
+		p.logger.Warnw("members' connections are in plain text, and whoever reaches the port can pass for a member: set TLS", "at", p.listen.Addr())
 	}
 	p.loops.Go(p.accept)
 	return p, nil
@@ -147,22 +146,16 @@ func (p *peers) accept() {
 			_ = conn.Close()
 			continue
 		}
-		select {
-		case p.greeted <- struct{}{}:
-			p.spawn(conn, p.serve)
-		default:
-			_ = conn.Close()
+		h, victim := p.handshakes.admit(conn, p.members())
+		if victim != nil {
+			_ = victim.Close() // who serves it sees that
 		}
+		if !p.own(h) {
+			_ = conn.Close()
+			return
+		}
+		p.loops.Go(func() { p.serve(h) })
 	}
-}
-
-// spawn runs f with a connection that is closed when f returns or the member closes.
-func (p *peers) spawn(conn net.Conn, f func(net.Conn)) {
-	if !p.own(conn) {
-		_ = conn.Close()
-		return
-	}
-	p.loops.Go(func() { f(conn) })
 }
 
 func (p *peers) own(conn net.Conn) bool {
@@ -182,14 +175,15 @@ func (p *peers) disown(conn net.Conn) {
 }
 
 // serve greets who has connected and gives the connection to whom it is for.
-func (p *peers) serve(raw net.Conn) {
+func (p *peers) serve(raw *handshake) {
 	conn, kind, name, err := p.welcome(raw)
-	<-p.greeted
+	p.handshakes.done(raw)
 	if err != nil {
 		p.disown(raw)
 		p.refused(raw.RemoteAddr(), err)
 		return
 	}
+	p.handshakes.settle(name, raw.RemoteAddr())
 	if kind == helloRaft {
 		select {
 		case p.raft <- &raftConn{&ownedConn{Conn: conn, release: func() { p.disown(raw) }}, p.failure}:
@@ -243,6 +237,7 @@ func (p *peers) dialAt(ctx context.Context, to Peer, kind byte) (net.Conn, error
 		p.disown(raw)
 		return nil, fmt.Errorf("member %q at %s: %w", to.Name, to.Addr, err)
 	}
+	p.handshakes.settle(to.Name, raw.RemoteAddr())
 	return &ownedConn{Conn: conn, release: func() { p.disown(raw) }}, nil
 }
 

@@ -86,11 +86,12 @@ const raftTimeout = 5 * time.Second
 // another way.
 type peerTransport struct {
 	*raft.NetworkTransport
-	rpcs  chan raft.RPC
-	beats chan raft.RPC // heartbeats that have arrived
-	done  chan struct{}
-	once  sync.Once
-	loops *sync.WaitGroup
+	rpcs   chan raft.RPC
+	beats  chan raft.RPC // heartbeats that have arrived
+	done   chan struct{}
+	once   sync.Once
+	loops  *sync.WaitGroup
+	logger *raftLogger
 }
 
 var (
@@ -100,7 +101,7 @@ var (
 )
 
 func newPeerTransport(p *peers, logger *raftLogger) *peerTransport {
-	t := &peerTransport{rpcs: make(chan raft.RPC), beats: make(chan raft.RPC), done: make(chan struct{}), loops: p.loops}
+	t := &peerTransport{rpcs: make(chan raft.RPC), beats: make(chan raft.RPC), done: make(chan struct{}), loops: p.loops, logger: logger}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream{p}, MaxPool: 3, Timeout: raftTimeout, Logger: logger, MsgpackUseNewTimeFormat: true,
 		// No pipeline. Raft's (v1.8.0) can lock up for good: when its decoder ends at an answer that is no success,
