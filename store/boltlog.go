@@ -28,12 +28,15 @@ const (
 type boltLog struct {
 	bolt *raftboltdb.BoltStore
 	path string
+	file presence
 }
 
 var (
 	_ LogStore = (*boltLog)(nil)
 	_ LogNamer = (*boltLog)(nil)
 	_ LogSizer = (*boltLog)(nil)
+
+	_ LogPresence = (*boltLog)(nil)
 )
 
 // OpenBoltLog opens or makes the default log store: raft-boltdb's, in the file raft.db of dir. Each write costs two disk
@@ -105,8 +108,11 @@ func openBoltFile(path string) (*boltLog, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if s.file, err = presenceOf(opened, path); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	// CompactFiles may have put another file in this one's place while its lock was waited for.
-	if !sameFile(opened, s.path) {
+	if s.file.lost() != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s is just being replaced", ErrLocked, s.path), s.Close())
 	}
 	if err := os.Remove(s.path + compactSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -115,15 +121,8 @@ func openBoltFile(path string) (*boltLog, error) {
 	return s, nil
 }
 
-// sameFile reports whether a file that is open is still the one of this name.
-func sameFile(file *os.File, path string) bool {
-	mine, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Stat(path)
-	return err == nil && os.SameFile(mine, now)
-}
+// LogLost implements LogPresence.
+func (s *boltLog) LogLost() error { return s.file.lost() }
 
 // run makes an error that names the file of what goes wrong in f. What Raft looks for stays as it is.
 func (s *boltLog) run(f func() error) error {

@@ -20,6 +20,7 @@ import (
 type checkedLog struct {
 	logs   LogStore
 	dir    string
+	marker presence
 	home   uint64 // the directory's id
 	onFail func(error)
 	failed atomic.Pointer[error]

@@ -31,9 +31,6 @@ func newDiskSpace(cfg *Config) *diskSpace {
 	if d.free == nil {
 		d.free = freeBytes
 	}
-	if d.reserve < 0 {
-		d.dir = ""
-	}
 	d.left.Store(-1)
 	return d
 }
@@ -47,9 +44,12 @@ func (d *diskSpace) least(bytes int64) int64 {
 	return max(leastReserve, 2*bytes)
 }
 
-// look takes note of what is free, and returns how long that may hold. What can't be known stops nobody. Once there is
+// look takes note of whether the directory is there and of what is free, and returns how long that may hold. What can't be known stops nobody. Once there is
 // too little there must be an eighth more before writes are taken again.
 func (d *diskSpace) look(s *Store) time.Duration {
+	if files, ok := s.engine.(interface{ lost() bool }); ok && files.lost() || d.reserve < 0 {
+		return spaceInterval
+	}
 	free, err := d.free(d.dir)
 	if err != nil {
 		d.left.Store(-1)

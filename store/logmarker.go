@@ -48,7 +48,21 @@ func openLog(dir string, open func(dir string) (LogStore, error), onFail func(er
 	if err != nil {
 		return nil, errors.Join(err, logs.Close())
 	}
-	return &checkedLog{logs: logs, dir: dir, home: home, onFail: onFail}, nil
+	present, err := markerPresence(dir)
+	if err != nil {
+		return nil, errors.Join(err, logs.Close())
+	}
+	return &checkedLog{logs: logs, dir: dir, marker: present, home: home, onFail: onFail}, nil
+}
+
+// markerPresence takes note of the marker: whoever moves the directory moves it too.
+func markerPresence(dir string) (presence, error) {
+	file, err := os.Open(filepath.Join(dir, markerFile))
+	if err != nil {
+		return presence{}, err
+	}
+	p, err := presenceOf(file, file.Name())
+	return p, errors.Join(err, file.Close())
 }
 
 func exists(path string) bool {

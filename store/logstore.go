@@ -21,7 +21,8 @@ import (
 // All methods may be called at once: Raft deletes what a snapshot has taken the place of while it stores. Close ends
 // it; nothing is called after that.
 //
-// What else a log store can tell is found by assertion: [LogNamer], [LogSizer] and raft.MonotonicLogStore.
+// What else a log store can tell is found by assertion: [LogNamer], [LogSizer],
+// [LogPresence] and raft.MonotonicLogStore.
 type LogStore interface {
 	raft.LogStore
 	raft.StableStore
@@ -38,6 +39,13 @@ type LogNamer interface {
 type LogSizer interface {
 	// LogSizes returns the bytes of its files and how many of them are free for what comes next.
 	LogSizes() (file, free int64)
+}
+
+// LogPresence is a LogStore that notices when its files are taken away while it is open.
+type LogPresence interface {
+	// LogLost returns an error that names a file which is no longer where it was, or is another one. It is asked every
+	// second, at the same time as anything else.
+	LogLost() error
 }
 
 // notFound is how Raft recognizes that a stable store does not have a key: by its text (v1.8.0).

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -18,6 +19,8 @@ type files interface {
 	create(name string) (file, error)
 	rename(from, to string) error
 	remove(name string) error
+	// lost returns an error if the name of a file that is open is gone or another's.
+	lost(name string, f file) error
 	// syncDir makes names durable.
 	syncDir() error
 }
@@ -73,6 +76,21 @@ func (o osFiles) create(name string) (file, error) {
 		return nil, err
 	}
 	return osFile{f}, nil
+}
+
+func (o osFiles) lost(name string, f file) error {
+	now, err := os.Stat(o.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is gone: it was removed or renamed while the log was open", o.path(name))
+	}
+	if err != nil {
+		return nil // that is for who writes to it
+	}
+	mine, err := f.(osFile).Stat()
+	if err == nil && !os.SameFile(mine, now) {
+		return fmt.Errorf("%s is another file than the one that is open", o.path(name))
+	}
+	return nil
 }
 
 func (o osFiles) rename(from, to string) error { return os.Rename(o.path(from), o.path(to)) }

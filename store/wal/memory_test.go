@@ -205,6 +205,15 @@ func (m *memory) remove(name string) error {
 	return nil
 }
 
+func (m *memory) lost(name string, f file) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.names[name] != f.(*memoryFile).n {
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
 func (m *memory) syncDir() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

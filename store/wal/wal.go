@@ -94,6 +94,8 @@ var (
 	_ store.LogStore = (*Log)(nil)
 	_ store.LogNamer = (*Log)(nil)
 	_ store.LogSizer = (*Log)(nil)
+
+	_ store.LogPresence = (*Log)(nil)
 )
 
 var (
@@ -117,6 +119,22 @@ func (l *Log) LogSizes() (file, free int64) {
 		file, free = file+f.size, free+f.size
 	}
 	return file, free
+}
+
+// LogLost implements store.LogPresence, for the segment that is written to.
+func (l *Log) LogLost() error {
+	newest := func() *segment {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		return l.segments[len(l.segments)-1]
+	}
+	for {
+		s := newest()
+		err := l.files.lost(segmentName(s.number), s.file)
+		if err == nil || newest() == s { // otherwise it may have been freed meanwhile
+			return err
+		}
+	}
 }
 
 // FirstIndex implements raft.LogStore.
