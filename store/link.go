@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -98,7 +99,8 @@ func (f frames) next() (number uint64, kind byte, content []byte, err error) {
 		if have = len(content); have == n {
 			return number, kind, content, nil
 		}
-		content = append(content, make([]byte, min(n-have, have, maxFramePart))...)
+		more := min(n-have, have, maxFramePart)
+		content = slices.Grow(content, more)[:have+more]
 	}
 }
 

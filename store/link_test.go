@@ -68,7 +68,7 @@ func TestFrameMemory(t *testing.T) {
 		_, _, _, err := framesOf(p[:n]).next()
 		runtime.ReadMemStats(&after)
 		require.Error(t, err)
-		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(5*n+1<<20), "of %d bytes that came", n)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8*n+1<<20), "of %d bytes that came", n)
 	}
 }
 
