@@ -263,6 +263,10 @@ func TestCluster(t *testing.T) {
 		members[name].finish(t)
 	}
 
+	waiting := member("a", peers) // which still have c
+	waiting.says(t, "waiting for a majority, 2 of the members a, b, d (")
+	waiting.finish(t)
+
 	// b and d are lost: a goes on alone.
 	require.Contains(t, run(t, "verify", "--data-dir", file("a")), "1 keys")
 	require.Contains(t, run(t, "compact", "--data-dir", file("a")), "bytes before")
