@@ -2,11 +2,12 @@
 // unmodified.
 //
 //	api := etcdapi.New(s, etcdapi.Config{ClientURLs: []string{"https://127.0.0.1:2379"}})
-//	server := grpc.NewServer(grpc.Creds(credentials))
-//	api.Register(server)
-//	err := server.Serve(listener)
-//	...
-//	api.Close() // ends the streams; then server.GracefulStop()
+//	err := api.Serve(ctx, listener, tlsConfig) // until ctx ends
+//
+// Serve has all that etcd has on its port for clients: the gRPC services, through package transport, and over HTTP
+// /version, the probes and metrics. Who has an HTTP server takes a Server for its handler, see ServeHTTP; who has a gRPC
+// server adds the services to it with Register; and Transport is the faster gRPC server alone. Then Close ends the
+// streams before the gRPC server stops.
 //
 // All services are served, at every member of a cluster; what follows is where they differ from etcd 3.7, and why.
 // Errors have etcd's codes and texts, by which its clients recognise them.
@@ -35,6 +36,6 @@
 // A slow reader of a watch holds up its own stream only. It keeps one batch for each of its watches in memory, and is
 // cancelled with the compact revision when what it has not read yet is compacted.
 //
-// A Server may be used by many goroutines. It starts none outside of a call, and owns neither the store nor the gRPC
-// server.
+// A Server may be used by many goroutines. What it starts ends with the call or stream that it was started for, and when
+// Serve has returned nothing is left. It does not own the store, nor a server that it is registered with.
 package etcdapi

@@ -66,6 +66,9 @@ func (s *Server) fail(err error) error {
 		}
 	}
 	if errors.Is(err, store.ErrInvalid) {
+		if failed, ok := errors.AsType[*store.Error](err); ok { // which call it was, the client knows
+			err = failed.Err
+		}
 		return status.Error(codes.InvalidArgument, "etcdserver: "+err.Error())
 	}
 	return status.Error(codes.Unknown, "etcdserver: "+err.Error())

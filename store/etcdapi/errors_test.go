@@ -47,7 +47,9 @@ func TestFail(t *testing.T) {
 			require.Equal(t, status.Code(theirs), known.Code())
 		}
 	}
-	require.Equal(t, codes.InvalidArgument, status.Code(s.fail(&store.Error{Err: store.ErrInvalid})))
+	invalid := status.Convert(s.fail(&store.Error{Op: "txn", Err: fmt.Errorf("%w: SortBy is 9", store.ErrInvalid)}))
+	require.Equal(t, codes.InvalidArgument, invalid.Code())
+	require.Equal(t, "etcdserver: invalid request: SortBy is 9", invalid.Message())
 	require.Equal(t, codes.Unknown, status.Code(s.fail(io.ErrUnexpectedEOF)))
 	require.Equal(t, rpctypes.ErrGRPCStopped, s.fail(&store.Error{Op: "snapshot", Err: errors.Join(rpctypes.ErrGRPCStopped)}), "what is etcd's already stays")
 	require.NoError(t, s.fail(nil))

@@ -19,7 +19,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/keelson-dev/keelson/internal/memnet"
 	"github.com/keelson-dev/keelson/store"
@@ -29,7 +31,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func Example() {
+func ExampleServer_Register() {
 	ctx := context.Background()
 	s, err := store.Open(ctx, store.Config{})
 	if err != nil {
@@ -445,6 +447,8 @@ func TestAlarm(t *testing.T) {
 		require.NoError(t, err)
 		return res.Alarms
 	}
+	_, err = maintenance.Alarm(ctx, &pb.AlarmRequest{Action: 99})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
 	alarms := list(pb.AlarmRequest_GET)
 	require.Len(t, alarms, 1)
 	require.Equal(t, pb.AlarmType_NOSPACE, alarms[0].Alarm)

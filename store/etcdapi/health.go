@@ -17,12 +17,10 @@ type healthServer struct {
 }
 
 func (s *healthServer) now() grpc_health_v1.HealthCheckResponse_ServingStatus {
-	select {
-	case <-s.closed:
+	if s.ended() {
 		return grpc_health_v1.HealthCheckResponse_NOT_SERVING
-	default:
-		return grpc_health_v1.HealthCheckResponse_SERVING
 	}
+	return grpc_health_v1.HealthCheckResponse_SERVING
 }
 
 // Check implements grpc_health_v1.HealthServer.

@@ -212,8 +212,8 @@ func (t *translation) delete(r *pb.DeleteRangeRequest) (*store.DeleteRequest, er
 	return &store.DeleteRequest{Key: r.Key, End: r.RangeEnd, PrevKV: r.PrevKv}, t.add(r.Key, r.RangeEnd)
 }
 
-// maxDepth stops the translation of transactions that the store would refuse.
-const maxDepth = 32
+// maxDepth is how deep transactions may be nested, which is what the store allows.
+const maxDepth = 16
 
 // txn translates a transaction, which may have ops compares, and operations in either branch. A nested one may have
 // what the one around it leaves, as in etcd.

@@ -10,6 +10,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/keelson-dev/keelson/store"
 )
@@ -56,6 +58,9 @@ func minor(version string) string {
 func (s *maintenanceServer) Alarm(ctx context.Context, r *pb.AlarmRequest) (*pb.AlarmResponse, error) {
 	if r.Action == pb.AlarmRequest_ACTIVATE {
 		return nil, rpctypes.ErrGRPCNotCapable
+	}
+	if r.Action != pb.AlarmRequest_GET && r.Action != pb.AlarmRequest_DEACTIVATE {
+		return nil, status.Errorf(codes.InvalidArgument, "etcdserver: alarm action %d is unknown", r.Action)
 	}
 	st, err := s.store.Status(ctx)
 	if err != nil {

@@ -27,15 +27,21 @@ const (
 	maxHeadBytes = 16 << 10
 )
 
+// ErrServed says that a Server serves or has served already, or was closed.
+var ErrServed = errors.New("etcdapi: a Server serves once")
+
 // Serve serves the gRPC services, and beside them over HTTP what ServeHTTP says, on one listener, as etcd does. It
 // closes the listener, and returns nil when ctx has ended and all calls with it: they get a few seconds. A Server
-// serves once.
+// serves once; after that, or after Close, it fails with ErrServed.
 //
 // tlsConfig has the certificate and, for certificates of clients, ClientAuth and ClientCAs. Nil means no TLS. The calls go
 // through the package's own transport, see Transport, unless there are opts: then through google.golang.org/grpc's
 // server, which gets bounds on messages, the keep-alives that etcd tolerates, and opts.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config, opts ...grpc.ServerOption) error {
 	serve, stop, err := s.calls(opts)
+	if s.ended() || s.served.Swap(true) {
+		err = ErrServed
+	}
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -136,6 +138,77 @@ func TestServe(t *testing.T) {
 				require.Equal(t, want, string(body))
 			}
 		})
+	}
+}
+
+// TestServeOnce serves with a Server that serves, that has served, and that was closed: the listener is closed, and
+// nobody waits.
+func TestServeOnce(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	closed := etcdapi.New(s, etcdapi.Config{})
+	require.NoError(t, closed.Close())
+	api := etcdapi.New(s, etcdapi.Config{})
+	listen := func() net.Listener {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		return l
+	}
+	refused := func(api *etcdapi.Server) {
+		t.Helper()
+		l := listen()
+		require.ErrorIs(t, api.Serve(t.Context(), l, nil), etcdapi.ErrServed)
+		require.ErrorIs(t, l.Close(), net.ErrClosed)
+	}
+	refused(closed)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	served := make(chan error, 1)
+	l := listen()
+	go func() { served <- api.Serve(ctx, l, nil) }()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = pb.NewKVClient(conn).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+	require.NoError(t, err)
+	refused(api)
+	_, err = pb.NewKVClient(conn).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+	require.NoError(t, err, "the first one goes on")
+	cancel()
+	require.NoError(t, <-served)
+	refused(api)
+}
+
+// TestConfigBelowZero is told of what is taken for zero, and works.
+func TestConfigBelowZero(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	_, conn := start(t, store.Config{}, etcdapi.Config{MaxTxnOps: -1, RequestTimeout: -time.Second, Logger: zap.New(core)})
+	_, err := pb.NewKVClient(conn).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+	require.NoError(t, err)
+	var fields []any
+	for _, entry := range logs.All() {
+		fields = append(fields, entry.ContextMap()["field"])
+	}
+	require.Equal(t, []any{"RequestTimeout", "MaxTxnOps"}, fields)
+}
+
+// TestDeep nests transactions deeper than the store allows.
+func TestDeep(t *testing.T) {
+	_, conn := start(t, store.Config{}, etcdapi.Config{})
+	kv := pb.NewKVClient(conn)
+	for depth := range 40 {
+		txn := &pb.TxnRequest{}
+		for range depth {
+			txn = &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestTxn{RequestTxn: txn}}}}
+		}
+		_, err := kv.Txn(t.Context(), txn)
+		if depth <= 16 {
+			require.NoError(t, err)
+			continue
+		}
+		require.Error(t, err)
+		require.Equal(t, rpctypes.ErrGRPCTooManyOps.Error(), err.Error(), "%d", depth)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -16,7 +17,8 @@ import (
 	"github.com/keelson-dev/keelson/store"
 )
 
-// Config says what the API allows and what it tells about itself. The zero Config works.
+// Config says what the API allows and what it tells about itself. The zero Config works. A number below zero counts as
+// zero, of which New warns.
 type Config struct {
 	// Name is what a store without a name of its own is called. Empty means "keelson".
 	Name string
@@ -66,10 +68,25 @@ type Server struct {
 	encoded  *eventCache
 	closed   chan struct{}
 	once     sync.Once
+	served   atomic.Bool
 }
 
 // New returns the API over s.
 func New(s *store.Store, cfg Config) *Server {
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{
+		{"ProgressInterval", int64(cfg.ProgressInterval)}, {"RequestTimeout", int64(cfg.RequestTimeout)},
+		{"MaxRequestBytes", int64(cfg.MaxRequestBytes)}, {"MaxTxnOps", int64(cfg.MaxTxnOps)}, {"MaxWatches", int64(cfg.MaxWatches)},
+	} {
+		if field.value < 0 {
+			cfg.Logger.Warn("a field of etcdapi's Config is below zero: its default is used", zap.String("field", field.name), zap.Int64("value", field.value))
+		}
+	}
 	if cfg.Name == "" {
 		cfg.Name = "keelson"
 	}
@@ -95,9 +112,6 @@ func New(s *store.Store, cfg Config) *Server {
 	if cfg.MaxWatches <= 0 {
 		cfg.MaxWatches = 100_000
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = zap.NewNop()
-	}
 	return &Server{store: s, cfg: cfg, memberID: store.MemberID(s.Name()), encoded: new(eventCache), closed: make(chan struct{})}
 }
 
@@ -119,6 +133,16 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// ended reports whether Close was called.
+func (s *Server) ended() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // maxMessage is the size of the largest message that is taken, and of the largest fragment of a watch response.
 func (s *Server) maxMessage() int { return s.cfg.MaxRequestBytes + requestOverhead }
 
@@ -138,10 +162,8 @@ func (s *Server) bounded(ctx context.Context) (context.Context, context.CancelFu
 
 // begin looks at what every call carries, and bounds it.
 func (s *Server) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	select {
-	case <-s.closed:
+	if s.ended() {
 		return nil, nil, rpctypes.ErrGRPCStopped
-	default:
 	}
 	if wantsLeader(ctx) && !s.store.HasLeader() {
 		return nil, nil, rpctypes.ErrGRPCNoLeader
