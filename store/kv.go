@@ -43,10 +43,15 @@ type RangeRequest struct {
 type SortTarget uint8
 
 const (
+	// SortByKey orders by the bytes of the key.
 	SortByKey SortTarget = iota
+	// SortByVersion orders by how often the key was changed since it was created.
 	SortByVersion
+	// SortByCreate orders by the revision that created the key.
 	SortByCreate
+	// SortByMod orders by the revision that changed the key last.
 	SortByMod
+	// SortByValue orders by the bytes of the value.
 	SortByValue
 )
 

@@ -29,10 +29,15 @@ type Op struct {
 type CompareTarget uint8
 
 const (
+	// CompareVersion is how often the key was changed since it was created; 0 says that there is no such key.
 	CompareVersion CompareTarget = iota
+	// CompareCreate is the revision that created the key.
 	CompareCreate
+	// CompareMod is the revision that changed the key last.
 	CompareMod
+	// CompareValue is the value, compared as bytes.
 	CompareValue
+	// CompareLease is the ID of the lease that the key is attached to; 0 for none.
 	CompareLease
 )
 
@@ -40,9 +45,13 @@ const (
 type CompareOp uint8
 
 const (
+	// Equal holds if the target is the operand.
 	Equal CompareOp = iota
+	// Greater holds if the target is greater than the operand.
 	Greater
+	// Less holds if the target is less than the operand.
 	Less
+	// NotEqual holds if the target is not the operand.
 	NotEqual
 )
 

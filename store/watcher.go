@@ -13,7 +13,9 @@ import (
 type EventType uint8
 
 const (
+	// EventPut is a key that was created or changed.
 	EventPut EventType = iota
+	// EventDelete is a key that was deleted, by a request or because its lease ended.
 	EventDelete
 )
 

@@ -91,11 +91,23 @@ func (l *load) count() int {
 func (l *load) await(n int) {
 	l.c.t.Helper()
 	target := l.count() + n
+	l.awaitThat("writes did not resume", func() bool { return l.acked >= target })
+}
+
+// awaitError waits until some request has failed, while others succeed.
+func (l *load) awaitError() {
+	l.c.t.Helper()
+	l.awaitThat("no request failed", func() bool { return len(l.errors) > 0 })
+}
+
+// awaitThat looks with every acknowledged write whether something, which is said under the lock, is so.
+func (l *load) awaitThat(otherwise string, so func() bool) {
+	l.c.t.Helper()
 	late := time.NewTimer(time.Minute)
 	defer late.Stop()
 	for {
 		l.mu.Lock()
-		reached, moved := l.acked >= target, l.moved
+		reached, moved := so(), l.moved
 		l.mu.Unlock()
 		if reached {
 			return
@@ -108,7 +120,7 @@ func (l *load) await(n int) {
 					l.c.t.Logf("member %s\n%s", name, p.tail())
 				}
 			}
-			require.Fail(l.c.t, "writes did not resume")
+			require.Fail(l.c.t, otherwise)
 		}
 	}
 }

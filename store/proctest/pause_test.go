@@ -61,6 +61,7 @@ func TestPause(t *testing.T) {
 			}()
 		}
 		l.await(50) // the reads are at the door by now
+		l.awaitError()
 		paused.signal(t, syscall.SIGCONT)
 		for range cap(stale) {
 			require.Equal(t, value, <-stale, "a read that was asked of the old leader")
