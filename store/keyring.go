@@ -51,13 +51,19 @@ type Keyring interface {
 	Key(ctx context.Context, id string) (Key, error)
 }
 
-// KeyError says which key is missing or does not fit. It wraps ErrKey.
+// KeyError says which key is missing or does not fit. ID is empty if it is the current one and its name is not known. It
+// wraps ErrKey.
 type KeyError struct {
 	ID  string
 	Err error
 }
 
-func (e *KeyError) Error() string { return fmt.Sprintf("key %q: %v", e.ID, e.Err) }
+func (e *KeyError) Error() string {
+	if e.ID == "" { // there is no telling which: the keyring has failed, or has none
+		return fmt.Sprintf("the current key: %v", e.Err)
+	}
+	return fmt.Sprintf("key %q: %v", e.ID, e.Err)
+}
 
 func (e *KeyError) Unwrap() []error { return []error{ErrKey, e.Err} }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -11,10 +12,13 @@ import (
 )
 
 const (
-	// markerFile says which log store a directory was begun with, in one line of text: markerFormat's.
+	// markerFile says which log store a directory was begun with, in two lines of text: markerFormat's and markerSum's.
+	// The second may be missing: it came later.
 	markerFile = "log-store"
 	// markerFormat has the log store's name, quoted, and the id that it keeps.
 	markerFormat = "keelson log store 1 name %q id %016x\n"
+	// markerSum has a CRC-32C of the line before.
+	markerSum = "checksum %08x\n"
 )
 
 // markerKey is where a log store keeps the id of the directory that it belongs to.
@@ -40,7 +44,7 @@ func openLog(dir string, open func(dir string) (LogStore, error), onFail func(er
 		open = OpenBoltLog
 	}
 	bolt := exists(filepath.Join(dir, boltFile))
-	logs, err := open(dir)
+	logs, err := opened(open(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +69,14 @@ func markerPresence(dir string) (presence, error) {
 	return p, errors.Join(err, file.Close())
 }
 
+// opened refuses what a function such as Config.OpenLog must not return.
+func opened(logs LogStore, err error) (LogStore, error) {
+	if err == nil && logs == nil {
+		return nil, fmt.Errorf("%w: OpenLog returned no log store and no error", ErrConfig)
+	}
+	return logs, err
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -80,6 +92,9 @@ func readLogMarker(dir string) (m logMarker, err error) {
 	if err != nil {
 		return m, err
 	}
+	if line, sum, _ := strings.Cut(string(text), "\n"); sum != "" && sum != markerChecksum(line+"\n") {
+		return m, fmt.Errorf("%w: %s does not fit its checksum: it says %q", ErrCorrupt, path, text)
+	}
 	if n, err := fmt.Sscanf(string(text), markerFormat, &m.name, &m.id); n != 2 || err != nil || m.id == 0 {
 		if strings.HasPrefix(string(text), "keelson log store ") && !strings.HasPrefix(string(text), "keelson log store 1 ") {
 			return m, fmt.Errorf("%w: %s says %q", ErrVersion, path, text)
@@ -87,6 +102,11 @@ func readLogMarker(dir string) (m logMarker, err error) {
 		return m, fmt.Errorf("%w: %s says %q", ErrCorrupt, path, text)
 	}
 	return m, nil
+}
+
+// markerChecksum is the line that follows a marker's.
+func markerChecksum(line string) string {
+	return fmt.Sprintf(markerSum, crc32.Checksum([]byte(line), castagnoli))
 }
 
 // fits returns an error if the directory belongs to a log store with another name.
@@ -140,7 +160,8 @@ func (m logMarker) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(file, markerFormat, m.name, m.id)
+	line := fmt.Sprintf(markerFormat, m.name, m.id)
+	_, err = file.WriteString(line + markerChecksum(line))
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return errors.Join(err, os.Remove(path+".tmp"))
 	}

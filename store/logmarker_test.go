@@ -90,8 +90,23 @@ func TestDirectoryBelongsToItsLogStore(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, good[:n], 0o600))
 			refuses(t, Config{Dir: dir}, ErrCorrupt)
 		}
-		require.NoError(t, os.WriteFile(path, bytes.Replace(good, []byte("store 1"), []byte("store 2"), 1), 0o600))
-		refuses(t, Config{Dir: dir}, ErrVersion)
+		for i := range good {
+			wrong := bytes.Clone(good)
+			wrong[i] ^= 1
+			require.NoError(t, os.WriteFile(path, wrong, 0o600))
+			_, err := Open(t.Context(), Config{Dir: dir})
+			require.ErrorIs(t, err, ErrCorrupt, "byte %d", i)
+			require.NotErrorIs(t, err, ErrLogStore, "byte %d", i)
+		}
+		line, _, _ := bytes.Cut(good, []byte("\n"))
+		line = append(line, '\n')
+		later := bytes.Replace(line, []byte("store 1"), []byte("store 2"), 1)
+		for _, sum := range []string{"", markerChecksum(string(later))} {
+			require.NoError(t, os.WriteFile(path, append(bytes.Clone(later), sum...), 0o600))
+			refuses(t, Config{Dir: dir}, ErrVersion)
+		}
+		require.NoError(t, os.WriteFile(path, line, 0o600)) // from before there was a checksum
+		putOne(t, Config{Dir: dir}, "b")
 		require.NoError(t, os.WriteFile(path, good, 0o600))
 		putOne(t, Config{Dir: dir}, "b")
 	})

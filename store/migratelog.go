@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/hashicorp/raft"
@@ -23,7 +24,7 @@ func stableKeys() map[string]bool {
 // Both must be LogNamers. It can be done again after it has failed or was interrupted; until it has succeeded the
 // directory belongs to the first. That one's files stay, are not used any more, and can be removed.
 //
-// Errors are ErrLogStore if the directory does not belong to from or if both are the same, ErrLocked, ErrCorrupt, and
+// Errors are fs.ErrNotExist if there is no directory, ErrLogStore if the directory does not belong to from or if both are the same, ErrLocked, ErrCorrupt, and
 // what the log stores say.
 func MigrateLog(ctx context.Context, dir string, from, to func(dir string) (LogStore, error)) (err error) {
 	defer func() {
@@ -31,6 +32,9 @@ func MigrateLog(ctx context.Context, dir string, from, to func(dir string) (LogS
 			err = &Error{Op: "migrate log", Err: err}
 		}
 	}()
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
 	marker, err := readLogMarker(dir)
 	if err != nil {
 		return err
@@ -46,7 +50,7 @@ func MigrateLog(ctx context.Context, dir string, from, to func(dir string) (LogS
 	if to == nil {
 		to = OpenBoltLog
 	}
-	target, err := to(dir)
+	target, err := opened(to(dir))
 	if err != nil {
 		return err
 	}

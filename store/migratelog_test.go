@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"testing"
 
@@ -39,6 +40,11 @@ func TestMigrateLog(t *testing.T) {
 	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, small, nil), store.ErrLogStore, "it belongs to bolt")
 	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, nil, nil), store.ErrLocked)
 	require.ErrorIs(t, store.MigrateLog(t.Context(), t.TempDir(), nil, small), store.ErrLogStore)
+	absent := filepath.Join(t.TempDir(), "absent")
+	err := store.MigrateLog(t.Context(), absent, nil, small)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NotErrorIs(t, err, store.ErrLogStore)
+	require.NoFileExists(t, absent)
 	s := openDir(t, bolt)
 	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, nil, small), store.ErrLocked)
 	require.NoError(t, s.Close())

@@ -43,7 +43,7 @@ func openOffline(ctx context.Context, dir string, opts FileOptions) (_ *offline,
 		}
 		logs, err = readBoltLog(dir)
 	} else {
-		logs, err = opts.OpenLog(dir)
+		logs, err = opened(opts.OpenLog(dir))
 	}
 	if err != nil {
 		return nil, err

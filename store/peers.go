@@ -45,6 +45,11 @@ func (c Config) validateMember() error {
 			return fmt.Errorf("%w: Peers has %q at %q; names and addresses must be there and differ", ErrConfig, p.Name, p.Addr)
 		}
 		names[p.Name], addrs[p.Addr] = true, true
+		if p.Name == c.Name && c.Listener == nil || p.Name != c.Name && c.Dial == nil {
+			if _, _, err := net.SplitHostPort(p.Addr); err != nil {
+				return fmt.Errorf("%w: Peers has %q at %q, want HOST:PORT: %w", ErrConfig, p.Name, p.Addr, err)
+			}
+		}
 	}
 	switch {
 	case !names[c.Name]:
@@ -118,7 +123,7 @@ func newPeers(cfg Config, loops *sync.WaitGroup, failure func() error, members f
 	if p.listen == nil {
 		var err error
 		if p.listen, err = net.Listen("tcp", p.self.Addr); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the address of %q in Peers, where it listens as there is no Listener: %w", p.self.Name, err)
 		}
 	}
 	if p.tls == nil && exposed(p.listen.Addr()) {

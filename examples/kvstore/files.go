@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -41,10 +43,27 @@ func parseFiles(name string, args []string) (o options, err error) {
 	return o, o.checkFiles()
 }
 
+// checkData explains a directory that is not there.
+func (o *options) checkData() error {
+	info, err := os.Stat(o.dataDir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return usage("--data-dir %s does not exist: want the directory that a member ran with", o.dataDir)
+	case err != nil:
+		return usage("--data-dir: %w", err)
+	case !info.IsDir():
+		return usage("--data-dir %s is a file: want the directory that a member ran with", o.dataDir)
+	}
+	return nil
+}
+
 // verify reports what the files of a member that is stopped hold, and what is damaged.
 func verify(ctx context.Context, args []string, out io.Writer) error {
 	o, err := parseFiles("verify", args)
 	if err != nil {
+		return err
+	}
+	if err := o.checkData(); err != nil {
 		return err
 	}
 	report, err := store.Verify(ctx, o.dataDir, o.fileOptions())
@@ -89,11 +108,38 @@ func compact(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkData(); err != nil {
+		return err
+	}
 	before, after, err := store.CompactFiles(ctx, o.dataDir)
 	if err == nil {
 		fmt.Fprintf(out, "%d bytes before, %d now\n", before, after)
 	}
 	return err
+}
+
+// migrateLog moves the log of a member that is stopped to the other log store.
+func migrateLog(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 || args[0] != "bolt" && args[0] != "wal" {
+		return usage("want migrate-log bolt or migrate-log wal: the log store to go to")
+	}
+	o, err := parseFiles("migrate-log", args[1:])
+	if err != nil {
+		return err
+	}
+	if err := o.checkData(); err != nil {
+		return err
+	}
+	to, from, left := wal.Open, store.OpenBoltLog, "raft.db"
+	if args[0] == "bolt" {
+		to, from, left = from, to, "wal"
+	}
+	if err := store.MigrateLog(ctx, o.dataDir, from, to); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "the log of %[1]s is in %[2]s now: start it with --log-store %[2]s. %[3]s is not used any more and can be removed\n",
+		o.dataDir, args[0], filepath.Join(o.dataDir, left))
+	return nil
 }
 
 // recoverFiles makes a cluster of one of the files of a member that has survived the majority of its cluster.
@@ -113,6 +159,9 @@ func recoverFiles(ctx context.Context, args []string, out io.Writer) error {
 			return usage("--peers must have %s alone: the others join it with empty directories", o.name)
 		}
 		opts.Addr = self.Addr
+	}
+	if err := o.checkData(); err != nil {
+		return err
 	}
 	contents, err := store.Recover(ctx, o.dataDir, opts)
 	if errors.Is(err, store.ErrKey) {

@@ -124,6 +124,12 @@ func TestMistakes(t *testing.T) {
 		{"certs", "names are missing"},
 		{"verify", "--data-dir is missing"},
 		{"compact surplus", "unknown argument"},
+		{"verify --data-dir nowhere", "--data-dir nowhere does not exist: want the directory"},
+		{"compact --data-dir nowhere", "--data-dir nowhere does not exist"},
+		{"recover --data-dir nowhere", "--data-dir nowhere does not exist"},
+		{"migrate-log wal --data-dir nowhere", "--data-dir nowhere does not exist"},
+		{"migrate-log --data-dir nowhere", "the log store to go to"},
+		{"migrate-log wal --data-dir " + dir, "in use"},
 		{"recover --data-dir " + dir, "in use"},
 		{"recover --name a --data-dir x --peers a=127.0.0.1:1,b=127.0.0.1:2", "alone"},
 		{"member frobnicate", "want member list"},
@@ -166,6 +172,24 @@ func TestKeysMissing(t *testing.T) {
 		require.ErrorContains(t, err, "2026", "%v", args)
 		require.NotContains(t, err.Error(), "damaged", "%v", args)
 	}
+}
+
+// TestMigrateLog moves a member's log to the other log store and back.
+func TestMigrateLog(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s, err := store.Open(t.Context(), store.Config{Dir: dir})
+	require.NoError(t, err)
+	_, err = s.Put(t.Context(), store.PutRequest{Key: []byte("a")})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	for _, to := range []string{"wal", "bolt"} {
+		require.Contains(t, run(t, "migrate-log", to, "--data-dir", dir), "start it with --log-store "+to)
+		require.Contains(t, run(t, "verify", "--data-dir", dir, "--log-store", to), " 1 keys")
+		member := start(t, "--listen-client", "127.0.0.1:0", "--data-dir", dir, "--log-store", to)
+		member.says(t, "serving at ")
+		member.finish(t)
+	}
+	require.ErrorIs(t, dispatch(t.Context(), []string{"migrate-log", "bolt", "--data-dir", dir}, io.Discard), store.ErrLogStore)
 }
 
 // TestCluster goes through README.md: three members with TLS, one more, one less, a back-up.
@@ -238,6 +262,10 @@ func TestCluster(t *testing.T) {
 	for _, name := range []string{"d", "b", "a"} {
 		members[name].finish(t)
 	}
+
+	waiting := member("a", peers) // which still have c
+	waiting.says(t, "waiting for a majority, 2 of the members a, b, d (")
+	waiting.finish(t)
 
 	// b and d are lost: a goes on alone.
 	require.Contains(t, run(t, "verify", "--data-dir", file("a")), "1 keys")

@@ -189,17 +189,13 @@ func waitForLeader(ctx context.Context, s *store.Store, o options, out io.Writer
 		case err == nil && o.name == "":
 			return "", nil
 		case err == nil:
-			var names []string
-			for _, m := range st.Members {
-				names = append(names, m.Name)
-			}
-			return fmt.Sprintf("; the members are %s, and %s leads", strings.Join(names, ", "), st.LeaderName), statusErr
+			return fmt.Sprintf("; the members are %s, and %s leads", memberNames(st.Members), st.LeaderName), statusErr
 		case ctx.Err() != nil || attempt.Err() == nil:
 			return "", err
 		}
-		needed := len(o.peers)/2 + 1
-		if len(st.Members) > 0 {
-			needed = len(st.Members)/2 + 1
+		needed, names := len(o.peers)/2+1, o.peers.names()
+		if len(st.Members) > 0 { // --peers may have members that were removed since
+			needed, names = len(st.Members)/2+1, memberNames(st.Members)
 		}
 		switch {
 		case o.join && len(st.Members) == 0:
@@ -207,9 +203,17 @@ func waitForLeader(ctx context.Context, s *store.Store, o options, out io.Writer
 		case st.LeaderName != "":
 			fmt.Fprintf(out, "waiting for %s, which leads (%v)\n", st.LeaderName, waited+often)
 		default:
-			fmt.Fprintf(out, "waiting for a majority, %d of the members %s (%v)\n", needed, o.peers.names(), waited+often)
+			fmt.Fprintf(out, "waiting for a majority, %d of the members %s (%v)\n", needed, names, waited+often)
 		}
 	}
+}
+
+func memberNames(members []store.MemberStatus) string {
+	var names []string
+	for _, m := range members {
+		names = append(names, m.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // logger writes warnings and errors to standard error, with -v all.
