@@ -129,7 +129,7 @@ func TestFailover(t *testing.T) {
 	require.NoError(t, err)
 	_, err = client.Put(ctx, "alive", "", clientv3.WithLease(s.Lease()))
 	require.NoError(t, err)
-	events := client.Watch(clientv3.WithRequireLeader(ctx), "f/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	events := client.Watch(ctx, "f/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 	<-events
 	var lock sync.Mutex
 	acknowledged := map[string]bool{}

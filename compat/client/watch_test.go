@@ -65,13 +65,17 @@ func testWatch(t *testing.T, _ *member.Cluster, client *clientv3.Client) {
 	require.ErrorContains(t, res.Err(), "mvcc: watcher range is empty")
 }
 
-func testWatchCompacted(t *testing.T, _ *member.Cluster, client *clientv3.Client) {
+func testWatchCompacted(t *testing.T, c *member.Cluster, client *clientv3.Client) {
 	put, err := client.Put(t.Context(), "wc", "1")
 	require.NoError(t, err)
 	_, err = client.Put(t.Context(), "wc", "2")
 	require.NoError(t, err)
 	_, err = client.Compact(t.Context(), put.Header.Revision+1)
 	require.NoError(t, err)
+	for _, s := range c.Stores { // a member that has not compacted yet still has the events
+		_, _, err := s.Get(t.Context(), []byte("wc"))
+		require.NoError(t, err)
+	}
 	res := <-client.Watch(t.Context(), "wc", clientv3.WithRev(put.Header.Revision))
 	require.Equal(t, rpctypes.ErrCompacted, res.Err())
 	require.Equal(t, put.Header.Revision+1, res.CompactRevision)
