@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/fieldmanager"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/watch"
@@ -44,6 +45,8 @@ type cache struct {
 	kind   *kind.Kind
 	prefix string
 	server *Server
+	fields *fieldmanager.Manager
+	scale  *fieldmanager.Scale // nil for kinds that can't be scaled
 
 	mu       sync.Mutex
 	tree     *btree.BTreeG[*entry]
@@ -53,7 +56,11 @@ type cache struct {
 }
 
 func newCache(s *Server, k *kind.Kind) *cache {
-	return &cache{kind: k, prefix: prefixOf(k), server: s, tree: btree.NewG(treeDegree, byKey)}
+	c := &cache{kind: k, prefix: prefixOf(k), server: s, fields: fieldmanager.New(k), tree: btree.NewG(treeDegree, byKey)}
+	if k.Scale != nil {
+		c.scale = fieldmanager.NewScale(c.fields)
+	}
+	return c
 }
 
 // indexed are the field selectors under which watches are found without being compared.
