@@ -74,7 +74,7 @@ func (b *builder) kind(k *kind.Kind) (string, string) {
 		s.Properties["apiVersion"] = described(*spec.StringProperty(), typeMetaDoc["apiVersion"])
 		s.Properties["kind"] = described(*spec.StringProperty(), typeMetaDoc["kind"])
 		s.Properties["metadata"] = b.reference(listMetaType, "Standard list metadata.")
-		s.Properties["items"] = described(*spec.ArrayProperty(spec.RefSchema(b.ref+name)), "The objects.")
+		s.Properties["items"] = described(*spec.ArrayProperty(spec.RefSchema(b.ref + name)), "The objects.")
 		s.Required = []string{"items"}
 		b.schemas[list] = s
 	}
