@@ -27,7 +27,7 @@ func (c *call) apply(ctx context.Context) (*client.Response, error) {
 				return nil, err
 			}
 			return c.modify(ctx, func(old kind.Instance) (kind.Instance, error) {
-				obj, err := c.cache.fields.Apply(c.req.Subresource, old, configuration, c.req.FieldManager, c.req.Force)
+				obj, err := c.cache.fields.Apply(ctx, c.kind, c.req.Subresource, old, configuration, c.req.FieldManager, c.req.Force)
 				if err != nil {
 					return nil, err
 				}
@@ -37,7 +37,7 @@ func (c *call) apply(ctx context.Context) (*client.Response, error) {
 		if err := c.authorize(ctx, client.Create); err != nil {
 			return nil, err
 		}
-		resp, err := c.createFrom(ctx, func() (kind.Instance, error) { return c.applyNew(configuration) })
+		resp, err := c.createFrom(ctx, func() (kind.Instance, error) { return c.applyNew(ctx, configuration) })
 		if !apierrors.IsAlreadyExists(err) {
 			return resp, err
 		}
@@ -45,10 +45,10 @@ func (c *call) apply(ctx context.Context) (*client.Response, error) {
 }
 
 // applyNew makes an object of the configuration alone.
-func (c *call) applyNew(configuration map[string]any) (kind.Instance, error) {
+func (c *call) applyNew(ctx context.Context, configuration map[string]any) (kind.Instance, error) {
 	empty := c.kind.New()
 	c.kind.Stamp(empty)
-	obj, err := c.cache.fields.Apply("", empty, configuration, c.req.FieldManager, c.req.Force)
+	obj, err := c.cache.fields.Apply(ctx, c.kind, "", empty, configuration, c.req.FieldManager, c.req.Force)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (c *call) applyScale(ctx context.Context) (*client.Response, error) {
 	}
 	c.applied = true
 	return c.rescale(ctx, func(old *autoscalingv1.Scale) (*autoscalingv1.Scale, error) {
-		obj, err := c.cache.scale.Apply(subScale, old, configuration, c.req.FieldManager, c.req.Force)
+		obj, err := c.cache.scale.Apply(ctx, old, configuration, c.req.FieldManager, c.req.Force)
 		if err != nil {
 			return nil, err
 		}

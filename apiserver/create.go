@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"errors"
-	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -70,11 +69,11 @@ func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance,
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetSelfLink("")
 	obj.SetGeneration(0)
-	if c.kind.Status {
+	if c.kind.Status || c.kind.Generation {
 		obj.SetGeneration(1)
-		if st := kind.StatusOf(obj); st.IsValid() && !c.kind.Is(kind.Node.Kind()) { // a node agent registers with its status
-			st.Set(reflect.Zero(st.Type()))
-		}
+	}
+	if c.kind.Status && !c.kind.Is(kind.Node.Kind()) { // a node agent registers with its status
+		kind.ClearStatus(obj)
 	}
 	if obj.GetName() == "" && obj.GetGenerateName() != "" {
 		base := obj.GetGenerateName()
@@ -85,7 +84,7 @@ func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance,
 	}
 	c.applyDefaults(obj)
 	if !c.applied {
-		c.cache.fields.Update("", nil, obj, c.manager())
+		c.cache.fields.Update(ctx, c.kind, "", nil, obj, c.manager())
 	}
 	r := c.admissionRequest(client.Create, obj, nil)
 	if err := c.server.admission.Mutate(ctx, r); err != nil {

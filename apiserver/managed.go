@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"context"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,52 +53,70 @@ func (c *call) checkOptions(verb client.Verb) error {
 
 // manage settles who manages obj's fields after this write over old. What the server does to an object by itself, such as
 // binding a pod, has no manager, as upstream; what an apply and a scale do is settled before.
-func (c *call) manage(obj, old kind.Instance) {
+func (c *call) manage(ctx context.Context, obj, old kind.Instance) {
 	switch {
 	case c.applied, c.req.Subresource == subScale:
 	case c.req.Subresource == subBinding:
 		obj.SetManagedFields(old.GetManagedFields())
 	default:
-		c.cache.fields.Update(c.req.Subresource, old, obj, c.manager())
+		c.cache.fields.Update(ctx, c.kind, c.req.Subresource, old, obj, c.manager())
 	}
 }
 
-// encode gives the stored form, and says whether it is old's but for the times of managed fields: a write that says what
-// is there already changes nothing. An object that is too large with its managed fields goes without, as upstream.
-func (c *call) encode(old *entry, obj kind.Instance) (raw []byte, same bool, err error) {
+// encode gives the object in the stored version, and its stored form, which is nil when it is old's but for the times of managed
+// fields: a write that says what is there already changes nothing. An object that is too large with its managed fields goes
+// without, as upstream.
+func (c *call) encode(ctx context.Context, old *entry, obj kind.Instance) (kind.Instance, []byte, error) {
 	entries := obj.GetManagedFields()
 	if old != nil {
-		before := old.obj.GetManagedFields()
-		retimed := fieldmanager.SameButTime(entries, before)
-		if retimed {
+		if before := old.obj.GetManagedFields(); fieldmanager.SameButTime(entries, before) {
 			obj.SetManagedFields(before)
-		}
-		if raw, err = c.kind.Encode(obj); err != nil {
-			return nil, false, apierrors.NewInternalError(err)
-		}
-		if bytes.Equal(raw, old.raw) {
-			return raw, true, nil
-		}
-		if retimed && !sameTimes(entries, before) {
+			stored, raw, err := c.encodeAs(ctx, obj)
+			if err != nil {
+				return nil, nil, err
+			}
+			if bytes.Equal(raw, old.raw) {
+				return stored, nil, nil
+			}
+			if sameTimes(entries, before) {
+				return stored, raw, checkSize(raw)
+			}
 			obj.SetManagedFields(entries)
-			raw = nil
 		}
 	}
-	if raw == nil {
-		if raw, err = c.kind.Encode(obj); err != nil {
-			return nil, false, apierrors.NewInternalError(err)
-		}
+	stored, raw, err := c.encodeAs(ctx, obj)
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(raw) > maxObjectBytes && len(entries) > 0 && !c.applied {
 		obj.SetManagedFields(nil)
-		if raw, err = c.kind.Encode(obj); err != nil {
-			return nil, false, apierrors.NewInternalError(err)
+		if stored, raw, err = c.encodeAs(ctx, obj); err != nil {
+			return nil, nil, err
 		}
 	}
-	if len(raw) > maxObjectBytes {
-		return nil, false, tooLarge(len(raw))
+	if old != nil && bytes.Equal(raw, old.raw) {
+		return stored, nil, nil
 	}
-	return raw, false, nil
+	return stored, raw, checkSize(raw)
+}
+
+func (c *call) encodeAs(ctx context.Context, obj kind.Instance) (kind.Instance, []byte, error) {
+	stored, err := c.stored(ctx, obj)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := c.cache.kind.Encode(stored)
+	if err != nil {
+		return nil, nil, apierrors.NewInternalError(err)
+	}
+	return stored, raw, nil
+}
+
+func checkSize(raw []byte) error {
+	if len(raw) > maxObjectBytes {
+		return tooLarge(len(raw))
+	}
+	return nil
 }
 
 // sameTimes compares the times of entries that are the same otherwise.

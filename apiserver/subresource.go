@@ -24,7 +24,7 @@ func (c *call) scaleOf(obj kind.Instance) *autoscalingv1.Scale {
 	scale.ObjectMeta = metav1.ObjectMeta{
 		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
 		ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),
-		ManagedFields: c.cache.scale.Of(obj.GetManagedFields()),
+		ManagedFields: c.cache.scale.Of(c.kind, obj.GetManagedFields()),
 	}
 	return &scale
 }
@@ -55,7 +55,7 @@ func (c *call) rescale(ctx context.Context, make func(old *autoscalingv1.Scale) 
 		}
 		if !c.applied {
 			scale.TypeMeta = was.TypeMeta
-			c.cache.scale.Update(subScale, was, scale, c.manager())
+			c.cache.scale.Update(ctx, was, scale, c.manager())
 		}
 		if scale.Spec.Replicas < 0 {
 			at := field.NewPath("spec", "replicas")
@@ -67,7 +67,7 @@ func (c *call) rescale(ctx context.Context, make func(old *autoscalingv1.Scale) 
 			obj.SetUID(scale.UID)
 		}
 		c.kind.Scale.Set(obj, scale.Spec.Replicas)
-		obj.SetManagedFields(c.cache.scale.Parent(old.GetManagedFields(), scale.ManagedFields))
+		obj.SetManagedFields(c.cache.scale.Parent(c.kind, old.GetManagedFields(), scale.ManagedFields))
 		return obj, nil
 	})
 	if err == nil {

@@ -1,9 +1,10 @@
 // Package fieldmanager keeps metadata.managedFields: who wrote which field of an object, and when. It is what server-side
 // apply decides by.
 //
-//	m := fieldmanager.New(kind.Pod.Kind())
-//	m.Update("", live, pod, "kubectl-edit")                         // after a create, an update or a patch
-//	merged, err := m.Apply("", live, configuration, "deployer", false) // server-side apply
+//	pods := kind.Pod.Kind()
+//	m := fieldmanager.New(func() []*kind.Kind { return []*kind.Kind{pods} })
+//	m.Update(ctx, pods, "", live, pod, "kubectl-edit")                            // after a create, an update or a patch
+//	merged, err := m.Apply(ctx, pods, "", live, configuration, "deployer", false) // server-side apply
 //
 // The rules are upstream's (KEP-555, KEP-2156) and so is most of the code: apimachinery's managedfields over
 // structured-merge-diff. What is ours is the way there: schemas come from package openapi when a kind is first written,

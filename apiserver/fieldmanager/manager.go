@@ -1,6 +1,7 @@
 package fieldmanager
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,20 +17,25 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
-// Manager keeps the managed fields of one kind's objects.
+// Manager keeps the managed fields of one kind's objects, in all its versions.
 type Manager struct {
-	kind  *kind.Kind
-	types func() (*types, error) // made on first use
+	versions func() []*kind.Kind
 
 	mu    sync.Mutex
-	bySub map[string]*managedfields.FieldManager
+	types map[*kind.Kind]func() (*types, error)
+	ready map[scope]*managedfields.FieldManager // of kinds with one version
 }
 
-// New makes a manager. It does no work yet.
-func New(k *kind.Kind) *Manager {
+// scope is what upstream has a field manager for.
+type scope struct {
+	kind        *kind.Kind
+	subresource string
+}
+
+// New makes a manager. It does no work yet. versions answers all versions of the kind.
+func New(versions func() []*kind.Kind) *Manager {
 	return &Manager{
-		kind: k, types: sync.OnceValues(func() (*types, error) { return newTypes(k) }),
-		bySub: map[string]*managedfields.FieldManager{},
+		versions: versions, types: map[*kind.Kind]func() (*types, error){}, ready: map[scope]*managedfields.FieldManager{},
 	}
 }
 
@@ -39,8 +45,8 @@ func New(k *kind.Kind) *Manager {
 // What obj's managed fields say counts as the client's wish, on the main resource: they replace live's, an empty list or
 // one with an empty entry forgets them all, none or unreadable ones leave them. When the fields cannot be worked out, as
 // with a list map whose items have no key, live's stay, as upstream.
-func (m *Manager) Update(subresource string, live, obj kind.Instance, manager string) {
-	err := m.update(subresource, live, obj, manager)
+func (m *Manager) Update(ctx context.Context, k *kind.Kind, subresource string, live, obj kind.Instance, manager string) {
+	err := m.update(ctx, k, subresource, live, obj, manager)
 	if err == nil {
 		return
 	}
@@ -50,11 +56,11 @@ func (m *Manager) Update(subresource string, live, obj kind.Instance, manager st
 	}
 }
 
-func (m *Manager) update(subresource string, live, obj kind.Instance, manager string) error {
+func (m *Manager) update(ctx context.Context, k *kind.Kind, subresource string, live, obj kind.Instance, manager string) error {
 	if live == nil {
-		live = m.kind.New()
+		live = k.New()
 	}
-	general, err := m.general(subresource)
+	general, err := m.general(ctx, k, subresource)
 	if err != nil {
 		return err
 	}
@@ -65,7 +71,6 @@ func (m *Manager) update(subresource string, live, obj kind.Instance, manager st
 		}
 		obj.SetManagedFields(sorted)
 	}
-	k := m.kind
 	if _, err := general.Update(wrap(k, live), wrap(k, obj), manager); err != nil {
 		return err
 	}
@@ -79,12 +84,12 @@ func (m *Manager) update(subresource string, live, obj kind.Instance, manager st
 //
 // The error is an *apierrors.StatusError: a 409 with a cause per field when others own what the configuration changes, unless
 // force takes the fields over; a 400 when the configuration does not fit the kind.
-func (m *Manager) Apply(subresource string, live kind.Instance, configuration map[string]any, manager string, force bool) (kind.Instance, error) {
-	general, err := m.general(subresource)
+func (m *Manager) Apply(ctx context.Context, k *kind.Kind, subresource string, live kind.Instance, configuration map[string]any, manager string, force bool) (kind.Instance, error) {
+	general, err := m.general(ctx, k, subresource)
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	out, err := general.Apply(wrap(m.kind, live), &unstructured.Unstructured{Object: configuration}, manager, force)
+	out, err := general.Apply(wrap(k, live), &unstructured.Unstructured{Object: configuration}, manager, force)
 	var status *apierrors.StatusError
 	switch {
 	case errors.As(err, &status):
@@ -97,32 +102,52 @@ func (m *Manager) Apply(subresource string, live kind.Instance, configuration ma
 		return nil, apierrors.NewInternalError(err)
 	}
 	if _, ok := obj.(runtime.Unstructured); ok {
-		obj = m.kind.Copy(obj) // which shares parts with live and the configuration so far
+		obj = k.Copy(obj) // which shares parts with live and the configuration so far
 	}
 	wholeSeconds(obj)
 	return obj, nil
 }
 
-// general is upstream's manager for a subresource.
-func (m *Manager) general(subresource string) (*managedfields.FieldManager, error) {
-	t, err := m.types()
+// general is upstream's manager for a version and a subresource.
+func (m *Manager) general(ctx context.Context, k *kind.Kind, subresource string) (*managedfields.FieldManager, error) {
+	m.mu.Lock()
+	f := m.ready[scope{k, subresource}]
+	m.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	t, err := m.typesOf(k)
 	if err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if f, ok := m.bySub[subresource]; ok {
-		return f, nil
+	versions := m.versions()
+	c := converter{types: t, manager: m, ctx: ctx, versions: versions}
+	filters := make(map[fieldpath.APIVersion]fieldpath.Filter, len(versions))
+	for _, v := range versions {
+		filters[fieldpath.APIVersion(v.APIVersion())] = filterOf(v, subresource)
 	}
-	gvk := m.kind.GroupVersionKind()
-	f, err := managedfields.NewDefaultFieldManager(t, t, t, t, gvk, gvk.GroupVersion(), subresource, map[fieldpath.APIVersion]fieldpath.Filter{
-		fieldpath.APIVersion(m.kind.APIVersion()): filterOf(m.kind, subresource),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("field manager of %s: %w", m.kind, err)
+	gvk := k.GroupVersionKind()
+	if f, err = managedfields.NewDefaultCRDFieldManager(c, c, c, c, gvk, gvk.GroupVersion(), subresource, filters); err != nil {
+		return nil, fmt.Errorf("field manager of %s: %w", k, err)
 	}
-	m.bySub[subresource] = f
+	if len(versions) == 1 { // with others it may have to convert, which takes the context
+		m.mu.Lock()
+		m.ready[scope{k, subresource}] = f
+		m.mu.Unlock()
+	}
 	return f, nil
+}
+
+// typesOf makes the merge types of a version when it is first written.
+func (m *Manager) typesOf(k *kind.Kind) (*types, error) {
+	m.mu.Lock()
+	make := m.types[k]
+	if make == nil {
+		make = sync.OnceValues(func() (*types, error) { return newTypes(k) })
+		m.types[k] = make
+	}
+	m.mu.Unlock()
+	return make()
 }
 
 // filterOf keeps of a set what writes through a subresource may own; nil is everything.
