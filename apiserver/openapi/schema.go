@@ -57,7 +57,9 @@ func kindName(k *kind.Kind) string {
 func (b *builder) kind(k *kind.Kind) (string, string) {
 	t := reflect.TypeOf(k.New()).Elem()
 	name := Name(k)
-	if _, ok := b.names[t]; !ok {
+	if k.Schema != nil || k.IsDynamic() {
+		b.dynamic(k, name)
+	} else if _, ok := b.names[t]; !ok {
 		b.names[t] = name
 		b.schemas[name] = b.structure(t)
 	} else if b.names[t] != name { // one Go type behind two kinds
@@ -72,7 +74,7 @@ func (b *builder) kind(k *kind.Kind) (string, string) {
 		s.Properties["apiVersion"] = described(*spec.StringProperty(), typeMetaDoc["apiVersion"])
 		s.Properties["kind"] = described(*spec.StringProperty(), typeMetaDoc["kind"])
 		s.Properties["metadata"] = b.reference(listMetaType, "Standard list metadata.")
-		s.Properties["items"] = described(*spec.ArrayProperty(new(b.reference(t, ""))), "The objects.")
+		s.Properties["items"] = described(*spec.ArrayProperty(spec.RefSchema(b.ref + name)), "The objects.")
 		s.Required = []string{"items"}
 		b.schemas[list] = s
 	}

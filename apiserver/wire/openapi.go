@@ -20,19 +20,20 @@ const (
 func (h *Handler) openapi(w http.ResponseWriter, r *http.Request, segments []string) error {
 	var doc *openapi.Document
 	var err error
+	docs := h.served.Load().docs
 	protobuf := mediaOpenAPIv3
 	switch {
 	case len(segments) == 1 && segments[0] == "v2":
-		doc, err = h.docs.V2()
+		doc, err = docs.V2()
 		protobuf = mediaOpenAPIv2
 	case len(segments) == 1 && segments[0] == "v3":
-		data, err := h.docs.Index()
+		data, err := docs.Index()
 		if err != nil {
 			return err
 		}
 		return h.send(w, r, http.StatusOK, mediaJSON, data)
 	case len(segments) > 1 && segments[0] == "v3":
-		doc, err = h.docs.V3(strings.Join(segments[1:], "/"))
+		doc, err = docs.V3(strings.Join(segments[1:], "/"))
 	}
 	if err != nil {
 		return err
