@@ -6,5 +6,6 @@
 //	go test ./oracle -args -kube-apiserver PATH                     # against a real one, started from that file
 //	go test ./oracle -args -kube-apiserver PATH -record             # and record its answers anew
 //
-// docs/compatibility.md is written from the same run, with -write.
+// Differences that nobody wants and that are there all the same stand in testdata/open.txt. A new one fails the test, and so does one
+// that is gone until -keep has written the file anew. -show REGEXP prints those of some requests.
 package oracle

@@ -165,6 +165,9 @@ type difference struct {
 	want, got   any
 }
 
+// place is the request and the place in its answer.
+func (d difference) place() string { return d.request + ": " + d.at }
+
 func (d difference) String() string {
 	return fmt.Sprintf("%s: %s: kube-apiserver %s, Keelson %s", d.request, d.at, text(d.want), text(d.got))
 }
