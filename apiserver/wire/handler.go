@@ -89,7 +89,9 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h.forms = newForms(cfg.FormBytes)
 	h.groups = groupsOf(cfg.Kinds.All(), h.reviews)
-	h.docs = openapi.New(cfg.Kinds, cfg.Version)
+	if h.docs, err = documents(cfg.Kinds, cfg.Version, h.reviews); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
