@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"errors"
-	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -67,11 +66,11 @@ func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
 	obj.SetManagedFields(nil)
 	obj.SetSelfLink("")
 	obj.SetGeneration(0)
-	if c.kind.Status {
+	if c.kind.Status || c.kind.Generation {
 		obj.SetGeneration(1)
-		if st := kind.StatusOf(obj); st.IsValid() && !c.kind.Is(kind.Node.Kind()) { // a node agent registers with its status
-			st.Set(reflect.Zero(st.Type()))
-		}
+	}
+	if c.kind.Status && !c.kind.Is(kind.Node.Kind()) { // a node agent registers with its status
+		kind.ClearStatus(obj)
 	}
 	if obj.GetName() == "" && obj.GetGenerateName() != "" {
 		base := obj.GetGenerateName()

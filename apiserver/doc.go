@@ -22,6 +22,12 @@
 // is read from the store, at the revision of the first page. A watch that asks for history from before Run, or fell behind what is
 // kept, gets 410 Expired: its reader lists again.
 //
+// # Versions and definitions
+//
+// A kind may have several versions (kind.Hub): a request goes through the pipeline in its own version, and objects are converted at the
+// cache and at the store. Kinds may also come and go, when [Config.Definitions] names objects that stand for some: what a
+// definition says holds from its revision on. When a kind is changed or goes, its watches end, as they do when a server stops.
+//
 // # Keys
 //
 // Objects are stored where kube-apiserver puts them, in its encoding. Claims (kind.Strategy.Claims) stand under
@@ -36,6 +42,6 @@
 //
 // # What it does not do
 //
-// It serves one version of each kind and converts none; server-side apply is answered with 415; managedFields are dropped.
+// Server-side apply is answered with 415; managedFields are dropped.
 // Garbage collection, namespace emptying and everything else that takes more than one object is left to controllers.
 package apiserver

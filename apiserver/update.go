@@ -2,10 +2,8 @@ package apiserver
 
 import (
 	"context"
-	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
@@ -80,7 +78,7 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		if c.kind.Prepare != nil {
 			c.kind.Prepare(obj, old)
 		}
-		if c.kind.Status && !sameSpec(obj, old) {
+		if (c.kind.Status || c.kind.Generation) && !kind.SameSpec(obj, old, !c.kind.Status) {
 			obj.SetGeneration(old.GetGeneration() + 1)
 		}
 	}
@@ -127,17 +125,16 @@ func (c *call) carryOver(obj, old kind.Instance, whole bool) {
 		obj.SetDeletionGracePeriodSeconds(&seconds)
 	}
 	if whole && c.kind.Status {
-		if st := kind.StatusOf(obj); st.IsValid() {
-			st.Set(kind.StatusOf(c.kind.Copy(old)))
-		}
+		kind.SetStatus(obj, c.kind.Copy(old))
 	}
 }
 
 // statusOnly is old with obj's status, and with its labels and annotations where it has any.
 func (c *call) statusOnly(obj, old kind.Instance) kind.Instance {
 	out := c.kind.Copy(old)
-	if st := kind.StatusOf(out); st.IsValid() {
-		st.Set(kind.StatusOf(obj))
+	kind.SetStatus(out, obj)
+	if c.kind.IsDynamic() {
+		return out // upstream: the status of a custom resource takes no metadata along
 	}
 	if l := obj.GetLabels(); l != nil {
 		out.SetLabels(l)
@@ -146,19 +143,6 @@ func (c *call) statusOnly(obj, old kind.Instance) kind.Instance {
 		out.SetAnnotations(a)
 	}
 	return out
-}
-
-// sameSpec reports whether everything but the metadata and the status is the same.
-func sameSpec(a, b kind.Instance) bool {
-	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
-	for i := range va.NumField() {
-		switch f := va.Type().Field(i); {
-		case !f.IsExported(), f.Name == "TypeMeta", f.Name == "ObjectMeta", f.Name == "Status":
-		case !equality.Semantic.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()):
-			return false
-		}
-	}
-	return true
 }
 
 // finished reports whether a change took away the last thing that kept a deleted object.

@@ -158,7 +158,7 @@ func TestFailedDiskIsFinal(t *testing.T) {
 // TestLogStoreFailsOnce shows what Raft gets to see of a store that has failed.
 func TestLogStoreFailsOnce(t *testing.T) {
 	failures := 0
-	s, err := openLog(t.TempDir(), nil, func(error) { failures++ })
+	s, err := openLog(t.TempDir(), OpenBoltLog, func(error) { failures++ })
 	require.NoError(t, err)
 	defer s.close()
 	require.NoError(t, s.SetUint64([]byte("CurrentTerm"), 1))

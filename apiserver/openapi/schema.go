@@ -25,12 +25,13 @@ type builder struct {
 	made    map[string]*spec.Schema    // from Go types
 	builtin map[string]json.RawMessage // from the library
 	gvks    map[string][]metav1.GroupVersionKind
+	given   map[string]bool // those of kinds without a Go type
 }
 
 func newBuilder() *builder {
 	return &builder{
 		names: map[reflect.Type]string{}, made: map[string]*spec.Schema{},
-		builtin: map[string]json.RawMessage{}, gvks: map[string][]metav1.GroupVersionKind{},
+		builtin: map[string]json.RawMessage{}, gvks: map[string][]metav1.GroupVersionKind{}, given: map[string]bool{},
 	}
 }
 
@@ -149,6 +150,10 @@ func (b *builder) object(k *kind.Kind) string {
 	name := Name(k)
 	t := reflect.TypeOf(k.New()).Elem()
 	switch {
+	case k.Schema != nil || k.IsDynamic():
+		if b.made[name] == nil {
+			b.dynamic(k, name)
+		}
 	case b.take(name):
 		b.names[t] = name
 	case b.made[name] == nil:

@@ -22,6 +22,9 @@ func assembleV2(pages map[string]*page, version string) ([]byte, error) {
 	}
 	definitions := spec.Definitions{}
 	for name, s := range b.all() {
+		if b.given[name] {
+			toV2(s)
+		}
 		older(s)
 		definitions[name] = *s
 	}

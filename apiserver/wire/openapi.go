@@ -23,23 +23,23 @@ const (
 	mediaOpenAPIv3 = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
 )
 
-// documents describes kinds and reviews.
-func documents(kinds *kind.Set, version string, reviews map[schema.GroupResource]review) (*openapi.Documents, error) {
-	asked := make([]*kind.Kind, 0, len(reviews))
+// reviewKinds are what reviews are asked with, in a fixed order.
+func reviewKinds(reviews map[schema.GroupResource]review) ([]*kind.Kind, error) {
+	out := make([]*kind.Kind, 0, len(reviews))
 	for gr, rev := range reviews {
 		k, err := rev.kind(resourcePath{group: gr.Group, version: "v1", resource: gr.Resource})
 		if err != nil {
 			return nil, fmt.Errorf("wire: %w", err)
 		}
-		asked = append(asked, k)
+		out = append(out, k)
 	}
-	slices.SortFunc(asked, func(a, b *kind.Kind) int { return strings.Compare(a.String(), b.String()) })
-	return openapi.New(kinds, version, asked...), nil
+	slices.SortFunc(out, func(a, b *kind.Kind) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
 }
 
 // openapi answers /openapi/v2, /openapi/v3 and the documents below it.
 func (h *Handler) openapi(w http.ResponseWriter, r *http.Request, segments []string) error {
-	docs := h.docs
+	docs := h.served.Load().docs
 	switch {
 	case len(segments) == 1 && segments[0] == "v2":
 		return h.document(w, r, docs.V2(), mediaOpenAPIv2, "")

@@ -49,7 +49,7 @@ func (h *Handler) resource(w *response, r *http.Request, user authn.User, p reso
 	if rev, ok := h.reviews[schema.GroupResource{Group: p.group, Resource: p.resource}]; ok && p.version == "v1" {
 		return h.review(w, r, user, p, rev)
 	}
-	k, ok := h.cfg.Kinds.ByResource(schema.GroupVersionResource{Group: p.group, Version: p.version, Resource: p.resource})
+	k, ok := h.served.Load().kinds.ByResource(schema.GroupVersionResource{Group: p.group, Version: p.version, Resource: p.resource})
 	if !ok || p.namespace != "" && !k.Namespaced || p.name != "" && k.Namespaced && p.namespace == "" {
 		return notFound(r)
 	}

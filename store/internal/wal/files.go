@@ -11,7 +11,7 @@ import (
 
 // files is the directory of a log. Tests have one that forgets what was not synced.
 type files interface {
-	// lock keeps others away until Close. store.ErrLocked if they are there.
+	// lock keeps others away until Close. fault.ErrLocked if they are there.
 	lock() (io.Closer, error)
 	list() ([]string, error)
 	open(name string) (file, error)
@@ -39,9 +39,12 @@ type file interface {
 // osFiles is the directory wal below a directory.
 type osFiles struct{ dir string }
 
+// dirName is that directory's.
+const dirName = "wal"
+
 // openFiles makes it if it is not there.
 func openFiles(parent string) (osFiles, error) {
-	o := osFiles{filepath.Join(parent, "wal")}
+	o := osFiles{filepath.Join(parent, dirName)}
 	err := os.Mkdir(o.dir, 0o700)
 	switch {
 	case err == nil:

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
-	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/internal/fault"
 	"github.com/stretchr/testify/require"
 )
 
@@ -102,7 +102,7 @@ func TestTornTail(t *testing.T) {
 		}
 		last, err := reopen(t, content)
 		if behind == nil {
-			require.ErrorIs(t, err, store.ErrCorrupt, "at %d", at)
+			require.ErrorIs(t, err, fault.ErrCorrupt, "at %d", at)
 			require.ErrorContains(t, err, "was made with 8192 bytes")
 			last, err = reopen(t, unsized(content))
 		}
@@ -129,10 +129,10 @@ func TestBitFlips(t *testing.T) {
 		content[at] ^= 1 << rnd.IntN(8)
 		last, err := reopen(t, content)
 		switch {
-		case errors.Is(err, store.ErrCorrupt):
+		case errors.Is(err, fault.ErrCorrupt):
 			damaged++
 			require.Less(t, at, lastFrame)
-		case errors.Is(err, store.ErrVersion):
+		case errors.Is(err, fault.ErrVersion):
 			t.Fatalf("at %d: %v", at, err)
 		case at >= lastFrame && last == 9:
 			require.NoError(t, err)
@@ -159,7 +159,7 @@ func TestDamageIsNotATail(t *testing.T) {
 			require.EqualValues(t, 9, last)
 			continue
 		}
-		require.ErrorIs(t, err, store.ErrCorrupt)
+		require.ErrorIs(t, err, fault.ErrCorrupt)
 		require.ErrorContains(t, err, segmentName(1))
 		require.ErrorContains(t, err, "frame")
 	}
@@ -179,8 +179,8 @@ func TestDamageOfAClosedLog(t *testing.T) {
 	require.NoError(t, err)
 	whole[at] ^= 1
 	require.NoError(t, os.WriteFile(path, whole, 0o600))
-	_, err = Open(dir)
-	require.ErrorIs(t, err, store.ErrCorrupt)
+	_, err = Open(dir, 0)
+	require.ErrorIs(t, err, fault.ErrCorrupt)
 }
 
 // TestReadNoticesDamage damages an entry under an open log.
@@ -192,7 +192,7 @@ func TestReadNoticesDamage(t *testing.T) {
 	_, err := l.segments[0].file.WriteAt([]byte("?"), at)
 	require.NoError(t, err)
 	err = l.GetLog(1, &raft.Log{})
-	require.ErrorIs(t, err, store.ErrCorrupt)
+	require.ErrorIs(t, err, fault.ErrCorrupt)
 	require.ErrorContains(t, err, segmentName(1))
 	require.NoError(t, l.Close())
 }
@@ -248,7 +248,7 @@ func FuzzSegment(f *testing.F) {
 		for i := first; i <= last && i > 0; i++ {
 			var e raft.Log
 			if err := l.GetLog(i, &e); err != nil {
-				require.ErrorIs(t, err, store.ErrCorrupt) // the entry's own checksum was not set right
+				require.ErrorIs(t, err, fault.ErrCorrupt) // the entry's own checksum was not set right
 			}
 		}
 		if last+1 == 0 {

@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 
-	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/internal/fault"
 )
 
 const (
@@ -46,9 +46,9 @@ func (l *Log) readEnd() (e end, err error) {
 	}
 	switch {
 	case len(p) >= len(endMagic) && string(p[:len(endMagic)-1]) == endMagic[:len(endMagic)-1] && p[len(endMagic)-1] > endMagic[len(endMagic)-1]:
-		return e, fmt.Errorf("%w: %s/%s: format version %d", store.ErrVersion, l.dir, endName, p[len(endMagic)-1])
+		return e, fmt.Errorf("%w: %s/%s: format version %d", fault.ErrVersion, l.dir, endName, p[len(endMagic)-1])
 	case string(e.encode()) != string(p):
-		return e, fmt.Errorf("%w: %s/%s does not fit its checksum", store.ErrCorrupt, l.dir, endName)
+		return e, fmt.Errorf("%w: %s/%s does not fit its checksum", fault.ErrCorrupt, l.dir, endName)
 	}
 	return e, nil
 }
@@ -59,13 +59,13 @@ func (e end) reaches(l *Log) error {
 	case e.frame == 0:
 		return nil
 	case len(l.segments) == 0:
-		return fmt.Errorf("%w: %s: all segments are missing, and the log went up to frame %d", store.ErrCorrupt, l.dir, e.frame)
+		return fmt.Errorf("%w: %s: all segments are missing, and the log went up to frame %d", fault.ErrCorrupt, l.dir, e.frame)
 	case e.log != l.id:
-		return fmt.Errorf("%w: %s/%s is of log %016x, and the segments are of %016x", store.ErrCorrupt, l.dir, endName, e.log, l.id)
+		return fmt.Errorf("%w: %s/%s is of log %016x, and the segments are of %016x", fault.ErrCorrupt, l.dir, endName, e.log, l.id)
 	case e.frame >= l.number:
 		newest := l.segments[len(l.segments)-1]
 		return fmt.Errorf("%w: %s/%s at %d: frame %d can't be read, and the log went up to %d when it was closed",
-			store.ErrCorrupt, l.dir, segmentName(newest.number), newest.end, l.number, e.frame)
+			fault.ErrCorrupt, l.dir, segmentName(newest.number), newest.end, l.number, e.frame)
 	}
 	return nil
 }

@@ -45,6 +45,11 @@ func (s *state) append(first uint64, places []location) {
 	s.next += uint64(len(places))
 }
 
+// again takes in that all entries are somewhere else.
+func (s *state) again(places []location) {
+	s.start, s.places = s.first, places
+}
+
 // drop takes away the entries below index.
 func (s *state) drop(index uint64) {
 	s.first = index
@@ -114,7 +119,23 @@ func (s *state) apply(f frame, in *segment, offset int64) error {
 			return errors.New("a segment begins with another state than the one before ends with")
 		}
 	case kindEntries:
-		return s.applyEntries(f.content, in, offset+frameHead)
+		first, places, err := decodePlaces(f.content, in, offset+frameHead)
+		if err != nil {
+			return err
+		}
+		if !s.empty() && first < s.next {
+			return fmt.Errorf("%d entries from %d on, below %d", len(places), first, s.next)
+		}
+		s.append(first, places)
+	case kindAgain:
+		first, places, err := decodePlaces(f.content, in, offset+frameHead)
+		if err != nil {
+			return err
+		}
+		if first != s.first || uint64(len(places)) != s.next-s.first {
+			return fmt.Errorf("%d entries from %d on are written again, of a log from %d on and below %d", len(places), first, s.first, s.next)
+		}
+		s.again(places)
 	case kindDrop, kindCut:
 		if len(f.content) != 8 {
 			return fmt.Errorf("an index of %d bytes", len(f.content))
@@ -141,27 +162,25 @@ func (s *state) apply(f frame, in *segment, offset int64) error {
 	return nil
 }
 
-func (s *state) applyEntries(p []byte, in *segment, offset int64) error {
-	var places []location
-	first := uint64(0)
+// decodePlaces returns where each of the entries in p is, which is at offset in a segment, and the index of the first.
+func decodePlaces(p []byte, in *segment, offset int64) (first uint64, places []location, err error) {
 	for len(p) > 0 {
 		size, err := entrySize(p)
 		if err != nil {
-			return err
+			return 0, nil, err
 		}
 		index := binary.LittleEndian.Uint64(p[16:])
 		if places == nil {
 			first = index
 		}
 		if index != first+uint64(len(places)) || index == 0 {
-			return fmt.Errorf("entry %d stands where %d should", index, first+uint64(len(places)))
+			return 0, nil, fmt.Errorf("entry %d stands where %d should", index, first+uint64(len(places)))
 		}
 		places = append(places, location{in, offset, uint32(size)})
 		p, offset = p[size:], offset+int64(size)
 	}
-	if len(places) == 0 || !s.empty() && first < s.next {
-		return fmt.Errorf("%d entries from %d on, below %d", len(places), first, s.next)
+	if len(places) == 0 {
+		return 0, nil, errors.New("a frame without entries")
 	}
-	s.append(first, places)
-	return nil
+	return first, places, nil
 }

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
-	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/internal/fault"
 	"github.com/stretchr/testify/require"
 )
 
@@ -41,6 +42,9 @@ type step struct {
 
 // randomStep makes one up, with contents that no other has.
 func randomStep(rnd *rand.Rand, m model, serial uint64) step {
+	if rnd.IntN(40) == 0 {
+		return step{func(l *Log) error { return l.compact(context.Background()) }, func(*model) {}}
+	}
 	switch n := rnd.IntN(10); {
 	case n < 6 || n < 8 && m.first == m.next:
 		from := m.next
@@ -228,7 +232,7 @@ func TestLyingSync(t *testing.T) {
 	for seed := range uint64(100) {
 		err := powerCuts(seed, true, &count)
 		switch {
-		case errors.Is(err, store.ErrCorrupt):
+		case errors.Is(err, fault.ErrCorrupt):
 			count.noticed++
 		case err != nil:
 			count.forgotten++

@@ -92,6 +92,14 @@ func (l *Log) fill(name string, first []byte, size int64) (err error) {
 	return f.sync()
 }
 
+// place makes of places in a frame, which is at an offset of the segment, those in the segment.
+func (s *segment) place(places []location, at int64) []location {
+	for i := range places {
+		places[i].segment, places[i].offset = s, places[i].offset+at
+	}
+	return places
+}
+
 // seal ends a segment: the next one is there.
 func (s *segment) seal(nextFrame uint64) error {
 	p := appendUint64(make([]byte, frameHead, 64), s.number+1)

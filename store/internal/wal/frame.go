@@ -65,6 +65,7 @@ const (
 	kindSet
 	kindClosed
 	kindSealed
+	kindAgain
 )
 
 type frame struct {

@@ -28,6 +28,17 @@ func appendEntry(p []byte, e *raft.Log) []byte {
 	return p
 }
 
+// appendEntries appends entries to a frame, and returns where in it each is.
+func appendEntries(p []byte, entries []*raft.Log) ([]byte, []location) {
+	places := make([]location, len(entries))
+	for i, e := range entries {
+		offset := len(p)
+		p = appendEntry(p, e)
+		places[i] = location{offset: int64(offset), size: uint32(len(p) - offset)}
+	}
+	return p, places
+}
+
 // entrySize returns how long the entry is that p begins with.
 func entrySize(p []byte) (int, error) {
 	if len(p) < entryHead {

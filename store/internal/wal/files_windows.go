@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/internal/fault"
 	"golang.org/x/sys/windows"
 )
 
@@ -28,7 +28,7 @@ func (o osFiles) lock() (io.Closer, error) {
 		case !errors.Is(err, windows.ERROR_LOCK_VIOLATION):
 			return nil, errors.Join(err, f.Close())
 		case time.Now().After(deadline):
-			return nil, errors.Join(fmt.Errorf("%w: %s is locked", store.ErrLocked, f.Name()), f.Close())
+			return nil, errors.Join(fmt.Errorf("%w: %s is locked", fault.ErrLocked, f.Name()), f.Close())
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/internal/fault"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +44,7 @@ func (o osFiles) lock() (io.Closer, error) {
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, errors.Join(wrap("flock", f.Name(), err), f.Close())
 		case time.Now().After(deadline):
-			return nil, errors.Join(fmt.Errorf("%w: %s is locked", store.ErrLocked, f.Name()), f.Close())
+			return nil, errors.Join(fmt.Errorf("%w: %s is locked", fault.ErrLocked, f.Name()), f.Close())
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/internal/fault"
 )
 
 const sector = 512
@@ -143,7 +143,7 @@ func (m *memory) lock() (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.locked {
-		return nil, store.ErrLocked
+		return nil, fault.ErrLocked
 	}
 	m.locked = true
 	return memoryLock{m}, nil
