@@ -21,7 +21,7 @@ const (
 	// usualBytes is how large a segment is, and leastBytes how small it may be.
 	usualBytes, leastBytes = 16 << 20, 64 << 10
 	// firstBytes is how large the first one is, and growth by how much each is larger than the one before.
-	firstBytes, growth = 64 << 10, 4
+	firstBytes, growth = 256 << 10, 8
 	// keepFree is how many freed files are kept for use.
 	keepFree = 2
 	// keepBuffer is the size up to which the buffer for a frame is kept.
