@@ -64,8 +64,14 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		return nil, conflict(c.kind, c.req.Name, "the uid is %s, the request is about the object with uid %s", old.GetUID(), uid)
 	}
 	whole := c.req.Subresource == "" || c.req.Subresource == subScale
-	if c.req.Subresource == subStatus {
+	part, partial := c.kind.Parts[c.req.Subresource]
+	switch {
+	case c.req.Subresource == subStatus:
 		obj = c.statusOnly(obj, old)
+	case partial:
+		into := c.kind.Copy(old)
+		part.Take(into, obj)
+		obj = into
 	}
 	c.carryOver(obj, old, whole)
 	if whole {
@@ -75,12 +81,20 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err
 	}
+	if c.req.Subresource == subStatus && c.kind.PrepareStatus != nil {
+		c.kind.PrepareStatus(obj, old)
+	}
+	if partial {
+		c.applyDefaults(obj)
+	}
 	if whole {
 		c.applyDefaults(obj)
 		if c.kind.Prepare != nil {
 			c.kind.Prepare(obj, old)
 		}
-		if c.kind.Status && !sameSpec(obj, old) {
+	}
+	if whole || partial {
+		if c.kind.CountsGeneration() && !sameSpec(obj, old) {
 			obj.SetGeneration(old.GetGeneration() + 1)
 		}
 	}
@@ -90,6 +104,8 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		errs = merge(errs, c.kind.Validate(obj, old))
 	case c.req.Subresource == subStatus && c.kind.ValidateStatus != nil:
 		errs = merge(errs, c.kind.ValidateStatus(obj, old))
+	case partial && part.Validate != nil:
+		errs = merge(errs, part.Validate(obj, old))
 	}
 	if len(errs) > 0 {
 		return nil, invalid(c.kind, c.req.Name, errs)
@@ -101,6 +117,9 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		c.warn(r.Warnings, obj, old)
 	} else {
 		c.warnings = r.Warnings
+		if partial && part.Warnings != nil {
+			c.warnings = append(c.warnings, part.Warnings(obj, old)...)
+		}
 	}
 	return obj, nil
 }

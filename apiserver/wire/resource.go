@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -73,6 +74,9 @@ func subresources(k *kind.Kind) []string {
 	}
 	if k.Scale != nil {
 		out = append(out, "scale")
+	}
+	for _, s := range slices.Sorted(maps.Keys(k.Parts)) {
+		out = append(out, s)
 	}
 	for _, s := range k.Subresources {
 		if !slices.Contains(out, s) {
