@@ -29,17 +29,23 @@ func (c *call) get(ctx context.Context) (*client.Response, error) {
 	if e == nil {
 		return nil, notFound(c.kind, c.req.Name)
 	}
-	return &client.Response{Object: e.obj, Revision: e.rev}, nil
+	obj, err := c.form(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return &client.Response{Object: obj, Revision: e.rev}, nil
 }
 
 // reach waits until the caches are as new as a resourceVersion asks: empty is now, 0 is any, others are not older than.
 func (c *call) reach(ctx context.Context, resourceVersion string) error {
 	switch resourceVersion {
 	case "":
-		_, err := c.server.feed.current(ctx)
-		return err
+		if _, err := c.server.feed.current(ctx); err != nil {
+			return err
+		}
+		return c.alive()
 	case "0":
-		return nil
+		return c.alive()
 	}
 	revision, err := client.ParseRevision(resourceVersion)
 	if err != nil {
@@ -48,17 +54,28 @@ func (c *call) reach(ctx context.Context, resourceVersion string) error {
 	return c.reachRevision(ctx, revision)
 }
 
+// alive fails when the kind was removed or replaced since the request came.
+func (c *call) alive() error {
+	if c.cache.retired.Load() {
+		return errRetired
+	}
+	return nil
+}
+
 func (c *call) reachRevision(ctx context.Context, revision int64) error {
 	f := c.server.feed
 	if f.position() >= revision {
-		return nil
+		return c.alive()
 	}
 	newest, err := c.server.store.Revision(ctx)
 	if err != nil {
 		return storeError(err)
 	}
 	if revision <= newest {
-		return f.wait(ctx, revision)
+		if err := f.wait(ctx, revision); err != nil {
+			return err
+		}
+		return c.alive()
 	}
 	return tooNew(revision, newest) // the store's revision is the newest of all members: nobody has seen a later one
 }
@@ -91,6 +108,9 @@ func (c *call) list(ctx context.Context) (*client.Response, error) {
 		return nil, err
 	}
 	v := c.cache.view()
+	if err := c.convertScope(ctx, v, ""); err != nil {
+		return nil, err
+	}
 	return c.cached(v, sel, v.revision, ""), nil
 }
 
@@ -102,12 +122,15 @@ func (c *call) page(ctx context.Context, sel *selector, revision int64, from str
 	}
 	v := c.cache.view()
 	if v.lastChange <= revision {
+		if err := c.convertScope(ctx, v, from); err != nil {
+			return nil, err
+		}
 		return c.cached(v, sel, revision, from), nil
 	}
-	return c.stored(ctx, v, sel, revision, from)
+	return c.fromStore(ctx, v, sel, revision, from)
 }
 
-// cached makes a page of a snapshot.
+// cached makes a page of a snapshot, whose objects have been converted to the call's version.
 func (c *call) cached(v view, sel *selector, revision int64, from string) *client.Response {
 	resp := &client.Response{Revision: revision}
 	limit, all := int(c.req.List.Limit), sel.everything()
@@ -118,10 +141,11 @@ func (c *call) cached(v view, sel *selector, revision int64, from string) *clien
 	var rest int64
 	v.ascend(c.cache.scope(c.req.Namespace), from, func(e *entry) bool {
 		c.cache.verify(e)
+		obj := e.as(c.kind)
 		switch {
-		case !sel.matches(e.obj):
+		case !sel.matches(obj):
 		case limit == 0 || len(resp.Items) < limit:
-			resp.Items = append(resp.Items, e.obj)
+			resp.Items = append(resp.Items, obj)
 			last = e.key
 		default:
 			rest++
@@ -138,8 +162,8 @@ func (c *call) cached(v view, sel *selector, revision int64, from string) *clien
 	return resp
 }
 
-// stored makes a page from the store. Objects that are still the same are taken from the snapshot.
-func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64, from string) (*client.Response, error) {
+// fromStore makes a page from the store. Objects that are still the same are taken from the snapshot.
+func (c *call) fromStore(ctx context.Context, v view, sel *selector, revision int64, from string) (*client.Response, error) {
 	resp := &client.Response{Revision: revision}
 	scope := c.cache.scope(c.req.Namespace)
 	limit, all := int(c.req.List.Limit), sel.everything()
@@ -160,7 +184,11 @@ func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64
 					continue
 				}
 			}
-			if !sel.matches(e.obj) {
+			obj, err := c.form(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			if !sel.matches(obj) {
 				continue
 			}
 			if limit > 0 && len(resp.Items) == limit {
@@ -171,7 +199,7 @@ func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64
 				}
 				return resp, nil
 			}
-			resp.Items = append(resp.Items, e.obj)
+			resp.Items = append(resp.Items, obj)
 			last = e.key
 		}
 		if !res.More {

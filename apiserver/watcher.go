@@ -80,6 +80,11 @@ func (c *call) watch(ctx context.Context) (client.Watcher, error) {
 		return nil, err
 	}
 	v := c.cache.view()
+	if initial {
+		if err := c.convertScope(ctx, v, ""); err != nil {
+			return nil, err
+		}
+	}
 	w, err := c.follow(ctx, sel, v, v.revision)
 	if err != nil {
 		return nil, err
@@ -104,6 +109,9 @@ func (c *call) open(ctx context.Context) (*client.View, error) {
 		return nil, err
 	}
 	v := c.cache.view()
+	if err := c.convertScope(ctx, v, ""); err != nil {
+		return nil, err
+	}
 	w, err := c.follow(ctx, sel, v, v.revision)
 	if err != nil {
 		return nil, err
@@ -117,6 +125,9 @@ func (c *call) follow(ctx context.Context, sel *selector, v view, revision int64
 	if err != nil {
 		if errors.Is(err, watch.ErrCompacted) {
 			return nil, expired("too old resource version: %d (changes after %d are kept)", revision, v.log.CompactRevision())
+		}
+		if errors.Is(err, errRetired) {
+			return nil, errRetired
 		}
 		return nil, unavailable("the server is stopping")
 	}
@@ -153,8 +164,8 @@ func (w *watcher) Next(ctx context.Context) (client.Event, error) {
 		for len(w.batch) > 0 {
 			e := w.batch[0]
 			w.batch = w.batch[1:]
-			if out, ok := w.event(e); ok {
-				return out, nil
+			if out, ok, err := w.event(ctx, e); ok || err != nil {
+				return out, err
 			}
 		}
 		if e, done, err := w.due(ctx); done {
@@ -183,7 +194,7 @@ func (w *watcher) due(ctx context.Context) (e client.Event, done bool, err error
 		w.owed = max(w.owed, feed.position())
 	}
 	if w.owed > 0 {
-		if err := w.log.Advance(w.owed); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, watch.ErrCompacted) {
+		if err := w.log.Advance(w.owed); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, errRetired) && !errors.Is(err, watch.ErrCompacted) {
 			return e, true, err
 		}
 		if w.upTo < w.owed {
@@ -203,20 +214,32 @@ func (w *watcher) due(ctx context.Context) (e client.Event, done bool, err error
 	return e, false, nil
 }
 
-// event is what a change means to this watcher; false when nothing.
-func (w *watcher) event(e watch.Event[change]) (client.Event, bool) {
-	ch := &e.Value
-	before := ch.old != nil && w.sel.matches(ch.old.obj)
-	after := ch.now != nil && w.sel.matches(ch.now.obj)
+// event is what a change means to this watcher, in its version; false when nothing.
+func (w *watcher) event(ctx context.Context, e watch.Event[change]) (out client.Event, ok bool, err error) {
+	var now, old kind.Instance
+	if e.Value.now != nil {
+		if now, err = w.call.form(ctx, e.Value.now); err != nil {
+			return out, false, err
+		}
+	}
+	if e.Value.old != nil {
+		if old, err = w.call.form(ctx, e.Value.old); err != nil {
+			return out, false, err
+		}
+	}
+	before := old != nil && w.sel.matches(old)
+	after := now != nil && w.sel.matches(now)
 	switch {
 	case after && before:
-		return client.Event{Type: client.Modified, Object: ch.now.obj, Revision: e.Revision}, true
+		return client.Event{Type: client.Modified, Object: now, Revision: e.Revision}, true, nil
 	case after:
-		return client.Event{Type: client.Added, Object: ch.now.obj, Revision: e.Revision}, true
+		return client.Event{Type: client.Added, Object: now, Revision: e.Revision}, true, nil
+	case before && w.call.kind.Hub != nil:
+		return client.Event{Type: client.Deleted, Object: atRevision(old, e.Revision), Revision: e.Revision}, true, nil
 	case before:
-		return client.Event{Type: client.Deleted, Object: ch.gone(), Revision: e.Revision}, true
+		return client.Event{Type: client.Deleted, Object: e.Value.gone(), Revision: e.Revision}, true, nil
 	}
-	return client.Event{}, false
+	return out, false, nil
 }
 
 // ended says why the cursor failed.
@@ -224,7 +247,7 @@ func (w *watcher) ended(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, watch.ErrCompacted):
 		return expired("the watch fell behind what is kept: list again")
-	case errors.Is(err, errStopped):
+	case errors.Is(err, errStopped), errors.Is(err, errRetired):
 		return io.EOF
 	case errors.Is(err, watch.ErrClosed):
 		if err := w.ctx.Err(); err != nil && !w.closed.Load() {

@@ -41,6 +41,10 @@ type Strategy struct {
 	// counts for kinds with Status.
 	Generation Generation
 
+	// Prune removes from a decoded object of a kind without a Go type what its schema does not know, and answers the paths of
+	// that. Nil keeps everything.
+	Prune func(obj Instance) []string
+
 	// Scale makes the scale subresource; nil means there is none.
 	Scale *Scale
 
@@ -72,7 +76,6 @@ type Strategy struct {
 type Part struct {
 	Take     func(into, from Instance)               // carries the part over from the client's object to a copy of the newest one; required
 	Validate func(obj, old Instance) field.ErrorList // what is wrong with the outcome; nil means nothing
-	Warnings func(obj, old Instance) []string        // as Strategy.Warnings
 }
 
 // Generation is whether a server keeps metadata.generation.
