@@ -47,6 +47,12 @@ func (s *Server) do(ctx context.Context, user authn.User, req *client.Request) (
 		return nil, err
 	}
 	resp.Warnings = append(c.ignored, c.warnings...)
+	if req.WantForms && resp.Forms == nil && resp.Object != nil {
+		// What was just written is in the cache, where watchers take its encodings from.
+		if e := c.cache.get(c.cache.key(resp.Object.GetNamespace(), resp.Object.GetName())); e != nil && e.obj == resp.Object {
+			resp.Forms = &e.enc
+		}
+	}
 	return resp, nil
 }
 

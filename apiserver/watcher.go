@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
-	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/watch"
 )
 
@@ -31,10 +30,12 @@ type watcher struct {
 	ctx    context.Context // bounds the stream, as client.Client promises
 
 	// the reader's
-	initial    []kind.Instance // still to be sent as ADDED
-	endInitial bool            // then this bookmark
-	start      int64           // the revision of initial
+	initial    []*entry // still to be sent as ADDED
+	endInitial bool     // then this bookmark
+	start      int64    // the revision of initial
 	batch      []watch.Event[change]
+	next       client.Event // taken from batch, when peeked
+	peeked     bool
 	upTo       int64 // everything up to here is in batch or was sent
 	owed       int64 // a bookmark of at least this revision is to be sent; 0 means none
 	farewell   bool  // the bookmark before the time-out was sent
@@ -50,7 +51,10 @@ type watcher struct {
 	closing   sync.Once
 }
 
-var _ client.Progresser = (*watcher)(nil)
+var (
+	_ client.Progresser = (*watcher)(nil)
+	_ client.Buffered   = (*watcher)(nil)
+)
 
 // watch opens the stream that the request asks for.
 func (c *call) watch(ctx context.Context) (client.Watcher, error) {
@@ -85,8 +89,7 @@ func (c *call) watch(ctx context.Context) (client.Watcher, error) {
 		return nil, err
 	}
 	if initial {
-		c.req.List.Limit = 0
-		w.initial = c.cached(v, sel, v.revision, "").Items
+		w.initial = c.matching(v, sel)
 		w.endInitial = o.SendInitialEvents != nil && o.AllowWatchBookmarks
 	}
 	return w, nil
@@ -116,7 +119,7 @@ func (c *call) follow(ctx context.Context, sel *selector, v view, revision int64
 	cursor, err := v.log.Open(revision+1, sel.events(c))
 	if err != nil {
 		if errors.Is(err, watch.ErrCompacted) {
-			return nil, expired("too old resource version: %d (changes after %d are kept)", revision, v.log.CompactRevision())
+			return nil, expired("too old resource version: %d (%d)", revision, v.log.CompactRevision())
 		}
 		return nil, unavailable("the server is stopping")
 	}
@@ -139,23 +142,20 @@ func (w *watcher) wake(why *atomic.Bool) {
 // Next waits for the next event.
 func (w *watcher) Next(ctx context.Context) (client.Event, error) {
 	if len(w.initial) > 0 {
-		obj := w.initial[0]
+		e := w.initial[0]
 		w.initial[0] = nil
 		w.initial = w.initial[1:]
-		revision, _ := client.ParseRevision(obj.GetResourceVersion())
-		return client.Event{Type: client.Added, Object: obj, Revision: revision}, nil
+		return client.Event{Type: client.Added, Object: e.obj, Revision: e.rev, Forms: &e.enc}, nil
 	}
 	if w.endInitial {
 		w.endInitial = false
 		return client.Event{Type: client.Bookmark, Revision: w.start, InitialEventsEnd: true}, nil
 	}
 	for {
-		for len(w.batch) > 0 {
-			e := w.batch[0]
-			w.batch = w.batch[1:]
-			if out, ok := w.event(e); ok {
-				return out, nil
-			}
+		if w.peeked || w.fromBatch() {
+			out := w.next
+			w.next, w.peeked = client.Event{}, false
+			return out, nil
 		}
 		if e, done, err := w.due(ctx); done {
 			return e, err
@@ -210,11 +210,12 @@ func (w *watcher) event(e watch.Event[change]) (client.Event, bool) {
 	after := ch.now != nil && w.sel.matches(ch.now.obj)
 	switch {
 	case after && before:
-		return client.Event{Type: client.Modified, Object: ch.now.obj, Revision: e.Revision}, true
+		return client.Event{Type: client.Modified, Object: ch.now.obj, Revision: e.Revision, Forms: &ch.now.enc}, true
 	case after:
-		return client.Event{Type: client.Added, Object: ch.now.obj, Revision: e.Revision}, true
+		return client.Event{Type: client.Added, Object: ch.now.obj, Revision: e.Revision, Forms: &ch.now.enc}, true
 	case before:
-		return client.Event{Type: client.Deleted, Object: ch.gone(), Revision: e.Revision}, true
+		gone := ch.gone()
+		return client.Event{Type: client.Deleted, Object: gone.obj, Revision: e.Revision, Forms: &gone.enc}, true
 	}
 	return client.Event{}, false
 }
@@ -235,6 +236,37 @@ func (w *watcher) ended(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// More reports whether Next has an event at hand. It is the reader's, as Next is.
+func (w *watcher) More() bool {
+	if len(w.initial) > 0 || w.endInitial {
+		return true
+	}
+	for !w.peeked {
+		if w.peeked = w.fromBatch(); w.peeked || !w.cursor.Ready() {
+			break
+		}
+		events, upTo, err := w.cursor.TryNext()
+		if err != nil {
+			break // Next says it
+		}
+		w.batch, w.upTo = events, max(w.upTo, upTo)
+	}
+	return w.peeked
+}
+
+// fromBatch takes the next event of the batch that concerns this watcher.
+func (w *watcher) fromBatch() bool {
+	for len(w.batch) > 0 {
+		var ok bool
+		w.next, ok = w.event(w.batch[0])
+		w.batch = w.batch[1:]
+		if ok {
+			return true
+		}
+	}
+	return false
 }
 
 // RequestProgress makes Next answer a bookmark of the server's present revision, after the events before it.

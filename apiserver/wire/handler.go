@@ -54,6 +54,8 @@ type Handler struct {
 	log     *zap.Logger
 	docs    *openapi.Documents
 	forms   *forms
+	members *members
+	buffers buffers
 	version versionInfo
 	groups  []group
 	reviews map[schema.GroupResource]review
@@ -88,6 +90,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.FormBytes = DefaultFormBytes
 	}
 	h.forms = newForms(cfg.FormBytes)
+	h.members = newMembers(cfg.FormBytes / 4)
 	h.groups = groupsOf(cfg.Kinds.All(), h.reviews)
 	h.docs = openapi.New(cfg.Kinds, cfg.Version)
 	return h, nil
@@ -98,6 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w}
 	defer h.recover(rw, r)
 	limitBody(rw, r)
+	identified(rw, r)
 	if err := h.serve(rw, r); err != nil {
 		h.fail(rw, r, err)
 	}
@@ -330,5 +334,5 @@ func (h *Handler) nonResource(w *response, r *http.Request, segments []string) e
 	case "openapi":
 		return h.openapi(w, r, segments[1:])
 	}
-	return notFound(r)
+	return h.notFoundPage(w, r)
 }

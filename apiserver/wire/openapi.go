@@ -38,7 +38,7 @@ func (h *Handler) openapi(w http.ResponseWriter, r *http.Request, segments []str
 		return err
 	}
 	if doc == nil {
-		return notFound(r)
+		return h.notFoundPage(w, r)
 	}
 	header := w.Header()
 	header.Set("ETag", `"`+doc.Hash+`"`)
