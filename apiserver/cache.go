@@ -1,15 +1,16 @@
 package apiserver
 
 import (
-	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/btree"
 	"go.uber.org/zap"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/fieldmanager"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/watch"
@@ -30,6 +31,9 @@ type entry struct {
 	raw []byte // the store's own bytes
 	enc client.Forms
 	sum uint64 // of the object as it was published, when mutations are detected
+
+	stored   *entry                  // of which this one is another version, in a call; nil in the cache
+	versions atomic.Pointer[version] // the object in other versions than the stored one
 }
 
 func byKey(a, b *entry) bool { return a.key < b.key }
@@ -40,11 +44,15 @@ type change struct {
 	gone     func() *entry // the old object as it is announced when it is deleted or leaves a selector
 }
 
-// cache holds the objects of one kind, sorted by key, and the log of their changes. The feed writes it, everybody reads.
+// cache holds the objects of one kind, in its stored version, sorted by key, and the log of their changes. The feed writes it, everybody reads.
 type cache struct {
 	kind   *kind.Kind
 	prefix string
 	server *Server
+	fields *fieldmanager.Manager
+	scale  *fieldmanager.Scale // nil for kinds that can't be scaled
+
+	retired atomic.Bool // the kind was removed or replaced: nothing comes any more
 
 	mu       sync.Mutex
 	tree     *btree.BTreeG[*entry]
@@ -54,7 +62,12 @@ type cache struct {
 }
 
 func newCache(s *Server, k *kind.Kind) *cache {
-	return &cache{kind: k, prefix: prefixOf(k), server: s, tree: btree.NewG(treeDegree, byKey)}
+	c := &cache{kind: k, prefix: prefixOf(k), server: s, tree: btree.NewG(treeDegree, byKey)}
+	c.fields = fieldmanager.New(func() []*kind.Kind { return s.served.Load().versions(k) })
+	if k.Scale != nil {
+		c.scale = fieldmanager.NewScale(c.fields, k)
+	}
+	return c
 }
 
 // indexed are the field selectors under which watches are found without being compared.
@@ -159,9 +172,7 @@ func (e *entry) at(revision int64) *entry {
 
 // atRevision is a shallow copy of an immutable object with another resourceVersion.
 func atRevision(obj kind.Instance, revision int64) kind.Instance {
-	v := reflect.New(reflect.TypeOf(obj).Elem())
-	v.Elem().Set(reflect.ValueOf(obj).Elem())
-	out := v.Interface().(kind.Instance)
+	out := kind.Shallow(obj)
 	out.SetResourceVersion(client.FormatRevision(revision))
 	return out
 }

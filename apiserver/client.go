@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,23 +34,31 @@ func (l *local) Do(ctx context.Context, req *client.Request) (*client.Response, 
 
 // Watch opens a stream of changes.
 func (l *local) Watch(ctx context.Context, req *client.Request) (client.Watcher, error) {
-	c, err := l.server.enter(ctx, l.user, req, client.Watch)
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.server.enter(ctx, l.user, req, client.Watch)
+		if err != nil {
+			return nil, err
+		}
+		if w, err := c.watch(ctx); !errors.Is(err, errRetired) {
+			return w, err
+		}
 	}
-	return c.watch(ctx)
 }
 
 // View gives a snapshot and what follows it.
 func (l *local) View(ctx context.Context, req *client.Request) (*client.View, error) {
-	c, err := l.server.enter(ctx, l.user, req, client.List)
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.server.enter(ctx, l.user, req, client.List)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.authorize(ctx, client.Watch); err != nil {
+			return nil, err
+		}
+		if v, err := c.open(ctx); !errors.Is(err, errRetired) {
+			return v, err
+		}
 	}
-	if err := c.authorize(ctx, client.Watch); err != nil {
-		return nil, err
-	}
-	return c.open(ctx)
 }
 
 // Logs reads a container's log.

@@ -13,6 +13,9 @@
 // A write compares the revision it was made from. One that lost a race is made again from the newest object, unless the
 // client named the version it means: then it is 409 Conflict.
 //
+// Managed fields are kept for every write (package fieldmanager). A server-side apply is merged into the newest object, or makes one,
+// and goes on as an update or a create does.
+//
 // # Reading
 //
 // [Server.Run] reads everything under /registry/ once and follows the store from there. Each kind's objects are decoded
@@ -21,6 +24,12 @@
 // the cache has everything that the store had when the read began. A write returns after the cache has it. A later page of a list
 // is read from the store, at the revision of the first page. A watch that asks for history from before Run, or fell behind what is
 // kept, gets 410 Expired: its reader lists again.
+//
+// # Versions and definitions
+//
+// A kind may have several versions (kind.Hub): a request goes through the pipeline in its own version, and objects are converted at the
+// cache and at the store. Kinds may also come and go, when [Config.Definitions] names objects that stand for some: what a
+// definition says holds from its revision on. When a kind is changed or goes, its watches end, as they do when a server stops.
 //
 // # Keys
 //
@@ -36,6 +45,5 @@
 //
 // # What it does not do
 //
-// It serves one version of each kind and converts none; server-side apply is answered with 415; managedFields are dropped.
 // Garbage collection, namespace emptying and everything else that takes more than one object is left to controllers.
 package apiserver

@@ -14,9 +14,10 @@ import (
 // feed follows the whole store with one watcher and hands each change to the cache of its kind. Its position is the
 // revision up to which every cache is complete, so that waiting for a revision is one wait whatever the kind.
 type feed struct {
-	server *Server
-	routes router
-	at     atomic.Int64
+	server  *Server
+	routes  router
+	at      atomic.Int64
+	defined map[string]*defined // by key, of definitions; the feed's own
 
 	mu       sync.Mutex
 	moved    chan struct{}       // closed when the position moves; nil while nobody waits
@@ -27,6 +28,7 @@ type feed struct {
 type written struct {
 	obj  kind.Instance
 	raw  []byte
+	kind *kind.Kind // the stored version
 	once sync.Once
 }
 
@@ -35,15 +37,18 @@ func (w *written) finish(revision int64) {
 	w.once.Do(func() { w.obj.SetResourceVersion(client.FormatRevision(revision)) })
 }
 
-func newFeed(s *Server) (*feed, error) {
-	f := &feed{server: s, routes: router{}, expected: make(map[string]*written)}
-	for _, k := range s.kinds.All() {
-		c := newCache(s, k)
+func newFeed(s *Server, kinds *kind.Set) (*feed, error) {
+	f := &feed{server: s, routes: router{}, expected: make(map[string]*written), defined: make(map[string]*defined)}
+	first, err := f.serve(&served{kinds: kinds}, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range first.caches {
 		if err := f.routes.add(c); err != nil {
 			return nil, err
 		}
-		s.caches[k] = c
 	}
+	s.served.Store(first)
 	return f, nil
 }
 
@@ -69,7 +74,7 @@ func (f *feed) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.dispatch(batch.Events); err != nil {
+		if err := f.dispatch(ctx, batch.Events); err != nil {
 			return err
 		}
 		f.advance(batch.Revision)
@@ -82,6 +87,9 @@ func (f *feed) load(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := f.define(res.KVs); err != nil {
+		return 0, err
+	}
 	found := make(map[*cache][]*entry)
 	for i := range res.KVs {
 		if c := f.routes.find(string(res.KVs[i].Key)); c != nil {
@@ -90,7 +98,7 @@ func (f *feed) load(ctx context.Context) (int64, error) {
 			}
 		}
 	}
-	for _, c := range f.server.caches {
+	for _, c := range f.server.served.Load().caches {
 		if err := c.reset(found[c], res.Revision); err != nil {
 			return 0, err
 		}
@@ -102,13 +110,13 @@ func (f *feed) load(ctx context.Context) (int64, error) {
 }
 
 // dispatch hands the events of whole transactions on, one revision after the other.
-func (f *feed) dispatch(events []store.Event) error {
+func (f *feed) dispatch(ctx context.Context, events []store.Event) error {
 	for len(events) > 0 {
 		revision, n := events[0].KV.ModRevision, 1
 		for n < len(events) && events[n].KV.ModRevision == revision {
 			n++
 		}
-		if err := f.transaction(revision, events[:n]); err != nil {
+		if err := f.transaction(ctx, revision, events[:n]); err != nil {
 			return err
 		}
 		events = events[n:]
@@ -116,7 +124,7 @@ func (f *feed) dispatch(events []store.Event) error {
 	return nil
 }
 
-func (f *feed) transaction(revision int64, events []store.Event) error {
+func (f *feed) transaction(ctx context.Context, revision int64, events []store.Event) error {
 	type part struct {
 		cache   *cache
 		puts    []*entry
@@ -154,6 +162,22 @@ func (f *feed) transaction(revision int64, events []store.Event) error {
 			return err
 		}
 	}
+	fill := func(c *cache) error { return f.fill(ctx, c, revision) }
+	for _, p := range parts {
+		if !f.isDefinition(p.cache) {
+			continue
+		}
+		for _, e := range p.puts {
+			if err := f.redefine(e.key, e.obj, fill); err != nil {
+				return err
+			}
+		}
+		for _, key := range p.deleted {
+			if err := f.redefine(key, nil, fill); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -161,7 +185,7 @@ func (f *feed) transaction(revision int64, events []store.Event) error {
 func (f *feed) adopt(c *cache, key string, kv *store.KV) *entry {
 	f.mu.Lock()
 	w := f.expected[key]
-	if w != nil && bytes.Equal(w.raw, kv.Value) {
+	if w != nil && w.kind == c.kind && bytes.Equal(w.raw, kv.Value) {
 		delete(f.expected, key)
 	} else {
 		w = nil

@@ -72,7 +72,7 @@ type router map[string]*cache
 func (r router) add(c *cache) error {
 	segment := strings.TrimSuffix(strings.TrimPrefix(c.prefix, registry), "/")
 	if other, ok := r[segment]; ok {
-		return fmt.Errorf("%s and %s would be stored in one place: serve one version of a resource", c.kind.GroupVersionKind(), other.kind.GroupVersionKind())
+		return fmt.Errorf("%s and %s would be stored in one place: give the versions of one kind a Hub", c.kind.GroupVersionKind(), other.kind.GroupVersionKind())
 	}
 	r[segment] = c
 	return nil

@@ -26,18 +26,22 @@ func (c *call) get(ctx context.Context) (*client.Response, error) {
 	if e == nil {
 		return nil, notFound(c.kind, c.req.Name)
 	}
-	return &client.Response{Object: e.obj, Revision: e.rev, Forms: &e.enc}, nil
+	obj, err := c.form(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return &client.Response{Object: obj, Revision: e.rev, Forms: e.forms(c.kind)}, nil
 }
 
-// add puts an object on a page.
-func (c *call) add(resp *client.Response, e *entry) {
-	resp.Items = append(resp.Items, e.obj)
+// add puts an object, in the call's version, on a page.
+func (c *call) add(resp *client.Response, e *entry, obj kind.Instance) {
+	resp.Items = append(resp.Items, obj)
 	if c.req.WantForms {
-		resp.ItemForms = append(resp.ItemForms, &e.enc)
+		resp.ItemForms = append(resp.ItemForms, e.forms(c.kind))
 	}
 }
 
-// matching are the entries of a snapshot that a selector selects.
+// matching are the entries of a snapshot that a selector selects; they have been converted to the call's version.
 func (c *call) matching(v view, sel *selector) []*entry {
 	var out []*entry
 	if c.req.Namespace == "" && sel.everything() {
@@ -45,7 +49,7 @@ func (c *call) matching(v view, sel *selector) []*entry {
 	}
 	v.ascend(c.cache.scope(c.req.Namespace), "", func(e *entry) bool {
 		c.cache.verify(e)
-		if sel.matches(e.obj) {
+		if sel.matches(e.as(c.kind)) {
 			out = append(out, e)
 		}
 		return true
@@ -57,10 +61,12 @@ func (c *call) matching(v view, sel *selector) []*entry {
 func (c *call) reach(ctx context.Context, resourceVersion string) error {
 	switch resourceVersion {
 	case "":
-		_, err := c.server.feed.current(ctx)
-		return err
+		if _, err := c.server.feed.current(ctx); err != nil {
+			return err
+		}
+		return c.alive()
 	case "0":
-		return nil
+		return c.alive()
 	}
 	revision, err := client.ParseRevision(resourceVersion)
 	if err != nil {
@@ -69,17 +75,28 @@ func (c *call) reach(ctx context.Context, resourceVersion string) error {
 	return c.reachRevision(ctx, revision)
 }
 
+// alive fails when the kind was removed or replaced since the request came.
+func (c *call) alive() error {
+	if c.cache.retired.Load() {
+		return errRetired
+	}
+	return nil
+}
+
 func (c *call) reachRevision(ctx context.Context, revision int64) error {
 	f := c.server.feed
 	if f.position() >= revision {
-		return nil
+		return c.alive()
 	}
 	newest, err := c.server.store.Revision(ctx)
 	if err != nil {
 		return storeError(err)
 	}
 	if revision <= newest {
-		return f.wait(ctx, revision)
+		if err := f.wait(ctx, revision); err != nil {
+			return err
+		}
+		return c.alive()
 	}
 	return tooNew(revision, newest) // the store's revision is the newest of all members: nobody has seen a later one
 }
@@ -124,6 +141,9 @@ func (c *call) list(ctx context.Context) (*client.Response, error) {
 		return nil, err
 	}
 	v := c.cache.view()
+	if err := c.convertScope(ctx, v, from); err != nil {
+		return nil, err
+	}
 	return c.cached(v, sel, v.revision, from), nil
 }
 
@@ -135,12 +155,15 @@ func (c *call) page(ctx context.Context, sel *selector, revision int64, from str
 	}
 	v := c.cache.view()
 	if v.lastChange <= revision {
+		if err := c.convertScope(ctx, v, from); err != nil {
+			return nil, err
+		}
 		return c.cached(v, sel, revision, from), nil
 	}
-	return c.stored(ctx, v, sel, revision, from)
+	return c.fromStore(ctx, v, sel, revision, from)
 }
 
-// cached makes a page of a snapshot.
+// cached makes a page of a snapshot, whose objects have been converted to the call's version.
 func (c *call) cached(v view, sel *selector, revision int64, from string) *client.Response {
 	resp := &client.Response{Revision: revision}
 	limit, all := int(c.req.List.Limit), sel.everything()
@@ -154,10 +177,11 @@ func (c *call) cached(v view, sel *selector, revision int64, from string) *clien
 	var rest int64
 	v.ascend(c.cache.scope(c.req.Namespace), from, func(e *entry) bool {
 		c.cache.verify(e)
+		obj := e.as(c.kind)
 		switch {
-		case !sel.matches(e.obj):
+		case !sel.matches(obj):
 		case limit == 0 || len(resp.Items) < limit:
-			c.add(resp, e)
+			c.add(resp, e, obj)
 			last = e.key
 		default:
 			rest++
@@ -174,8 +198,8 @@ func (c *call) cached(v view, sel *selector, revision int64, from string) *clien
 	return resp
 }
 
-// stored makes a page from the store. Objects that are still the same are taken from the snapshot.
-func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64, from string) (*client.Response, error) {
+// fromStore makes a page from the store. Objects that are still the same are taken from the snapshot.
+func (c *call) fromStore(ctx context.Context, v view, sel *selector, revision int64, from string) (*client.Response, error) {
 	resp := &client.Response{Revision: revision}
 	scope := c.cache.scope(c.req.Namespace)
 	limit, all := int(c.req.List.Limit), sel.everything()
@@ -196,7 +220,11 @@ func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64
 					continue
 				}
 			}
-			if !sel.matches(e.obj) {
+			obj, err := c.form(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			if !sel.matches(obj) {
 				continue
 			}
 			if limit > 0 && len(resp.Items) == limit {
@@ -207,7 +235,7 @@ func (c *call) stored(ctx context.Context, v view, sel *selector, revision int64
 				}
 				return resp, nil
 			}
-			c.add(resp, e)
+			c.add(resp, e, obj)
 			last = e.key
 		}
 		if !res.More {

@@ -39,7 +39,7 @@ func (s *Server) verifyAll() {
 	if !s.cfg.DetectMutation {
 		return
 	}
-	for _, c := range s.caches {
+	for _, c := range s.served.Load().caches {
 		c.view().ascend(c.prefix, "", func(e *entry) bool {
 			c.verify(e)
 			return true

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -29,31 +30,43 @@ const (
 type call struct {
 	server   *Server
 	cache    *cache
-	kind     *kind.Kind
+	kind     *kind.Kind // in the version of the request
 	user     authn.User
 	req      client.Request // a shallow copy; Object is still the caller's
+	applied  bool           // the object is the outcome of a server-side apply, which has settled who manages its fields
 	warnings []string       // of the last attempt
 	ignored  []string       // fields of a patch that do not exist, when the client wants a warning only
 }
 
 // do carries any request but a watch through the pipeline.
 func (s *Server) do(ctx context.Context, user authn.User, req *client.Request) (*client.Response, error) {
-	c, err := s.enter(ctx, user, req, req.Verb)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.route(ctx)
-	if err != nil {
-		return nil, err
-	}
-	resp.Warnings = append(c.ignored, c.warnings...)
-	if req.WantForms && resp.Forms == nil && resp.Object != nil {
-		// What was just written is in the cache, where watchers take its encodings from.
-		if e := c.cache.get(c.cache.key(resp.Object.GetNamespace(), resp.Object.GetName())); e != nil && e.obj == resp.Object {
-			resp.Forms = &e.enc
+	for {
+		c, err := s.enter(ctx, user, req, req.Verb)
+		if err != nil {
+			return nil, err
 		}
+		resp, err := c.route(ctx)
+		if errors.Is(err, errRetired) {
+			continue // to what the kind is now, or to 404
+		}
+		if err != nil {
+			return nil, err
+		}
+		resp.Warnings = append(c.ignored, c.warnings...)
+		c.formsOf(resp)
+		return resp, nil
 	}
-	return resp, nil
+}
+
+// formsOf finds the encodings of what was just written: it is in the cache, where watchers take them from.
+func (c *call) formsOf(resp *client.Response) {
+	if !c.req.WantForms || resp.Forms != nil || resp.Object == nil {
+		return
+	}
+	e := c.cache.get(c.cache.key(resp.Object.GetNamespace(), resp.Object.GetName()))
+	if e != nil && e.as(c.kind) == resp.Object {
+		resp.Forms = e.forms(c.kind)
+	}
 }
 
 // enter finds the kind, checks that the request makes sense, and authorizes it.
@@ -64,16 +77,20 @@ func (s *Server) enter(ctx context.Context, user authn.User, req *client.Request
 	if req.Kind == nil {
 		return nil, badRequest("the request names no kind")
 	}
-	k, ok := s.kinds.Find(req.Kind)
+	now := s.served.Load()
+	k, ok := now.kinds.Find(req.Kind)
 	if !ok {
 		return nil, apierrors.NewGenericServerResponse(404, string(verb), req.Kind.GroupResource(), req.Name,
 			fmt.Sprintf("%s %s is not served here", req.Kind.APIVersion(), req.Kind.Name), 0, true)
 	}
-	c := &call{server: s, cache: s.caches[k], kind: k, user: user, req: *req}
+	c := &call{server: s, cache: now.cache(k), kind: k, user: user, req: *req}
 	if err := c.address(verb); err != nil {
 		return nil, err
 	}
 	if err := c.authorize(ctx, verb); err != nil {
+		return nil, err
+	}
+	if err := c.checkOptions(verb); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -254,16 +271,23 @@ func (c *call) object() (kind.Instance, error) {
 	return obj, nil
 }
 
-// current answers the newest version of the named object.
+// current answers the newest state of the named object, in the version of the request.
 func (c *call) current(ctx context.Context) (*entry, error) {
 	if _, err := c.server.feed.current(ctx); err != nil {
 		return nil, err
+	}
+	if c.cache.retired.Load() {
+		return nil, errRetired
 	}
 	e := c.cache.get(c.cache.key(c.req.Namespace, c.req.Name))
 	if e == nil {
 		return nil, notFound(c.kind, c.req.Name)
 	}
-	return e, nil
+	obj, err := c.form(ctx, e)
+	if err != nil || obj == e.obj {
+		return e, err
+	}
+	return &entry{key: e.key, obj: obj, rev: e.rev, raw: e.raw, stored: e}, nil
 }
 
 // stream authorizes a request that goes to a node agent.

@@ -25,6 +25,10 @@ import (
 type Config struct {
 	Kinds []*kind.Kind // what is served; no two with one group and resource
 
+	// Definitions are the objects among Kinds that stand for further kinds, such as those of package crd. Nil means that the kinds
+	// are fixed.
+	Definitions *Definitions
+
 	// Admission runs on every write, after what AdmissionFrom returns.
 	Admission []admission.Plugin
 	// AdmissionFrom makes plugins that read from the server itself. New calls it once, with a client that may do anything
@@ -59,14 +63,13 @@ type Config struct {
 type Server struct {
 	cfg        Config
 	store      *store.Store
-	kinds      *kind.Set
+	served     atomic.Pointer[served]
 	log        *zap.Logger
 	admission  admission.Chain
 	authorizer authz.Authorizer // nil: everything is allowed
 	feed       *feed
-	caches     map[*kind.Kind]*cache
 	nodes      *nodeproxy.Proxy // nil: none
-	handler    http.Handler
+	handler    *wire.Handler
 	seed       maphash.Seed
 	expiry     expiry
 
@@ -87,15 +90,23 @@ func New(st *store.Store, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: Config.Kinds: %w", err)
 	}
+	if d := cfg.Definitions; d != nil {
+		if d.Kind == nil || d.Kinds == nil || d.Same == nil {
+			return nil, errors.New("apiserver: Config.Definitions: Kind, Kinds and Same are required")
+		}
+		if _, ok := kinds.Find(d.Kind); !ok {
+			return nil, fmt.Errorf("apiserver: Config.Definitions: %s must be among Config.Kinds", d.Kind)
+		}
+	}
 	s := &Server{
-		cfg: cfg, store: st, kinds: kinds, log: cfg.Logger, authorizer: cfg.Authorizer,
-		caches: make(map[*kind.Kind]*cache), ready: make(chan struct{}), stopped: make(chan struct{}),
+		cfg: cfg, store: st, log: cfg.Logger, authorizer: cfg.Authorizer,
+		ready: make(chan struct{}), stopped: make(chan struct{}),
 		seed: maphash.MakeSeed(),
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
-	if s.feed, err = newFeed(s); err != nil {
+	if s.feed, err = newFeed(s, kinds); err != nil {
 		return nil, fmt.Errorf("apiserver: Config.Kinds: %w", err)
 	}
 	self := s.Client(authn.System("apiserver"))
@@ -121,8 +132,8 @@ func New(st *store.Store, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Kinds are the kinds that are served, with their behaviour.
-func (s *Server) Kinds() *kind.Set { return s.kinds }
+// Kinds are the kinds that are served at present, with their behaviour. Definitions may change them: then it is another set.
+func (s *Server) Kinds() *kind.Set { return s.served.Load().kinds }
 
 // Run fills the caches and keeps them current until ctx ends. It returns nil then, and an error when the store fails. A
 // server runs once.
@@ -147,7 +158,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) stop() {
 	close(s.stopped)
 	s.verifyAll()
-	for _, c := range s.caches {
+	for _, c := range s.served.Load().caches {
 		c.close(errStopped)
 	}
 }

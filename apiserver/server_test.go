@@ -214,7 +214,7 @@ func TestConfig(t *testing.T) {
 	v2 := *fleets.Kind()
 	v2.Version = "v2"
 	_, err = apiserver.New(st, apiserver.Config{Kinds: []*kind.Kind{fleets.Kind(), &v2}})
-	require.ErrorContains(t, err, "one version")
+	require.ErrorContains(t, err, "give the versions of one kind a Hub")
 }
 
 func TestLifetime(t *testing.T) {

@@ -18,6 +18,8 @@ import (
 var (
 	// errStopped ends watches when the server stops; they report io.EOF.
 	errStopped = errors.New("apiserver stopped")
+	// errRetired ends watches of a kind that was removed or replaced, as stopping does, and makes requests start over.
+	errRetired = errors.New("the kind has changed")
 	// errMisplaced is why an object whose name is not its key's is skipped.
 	errMisplaced = errors.New("the object's namespace and name do not fit its key")
 )

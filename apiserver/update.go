@@ -2,15 +2,16 @@ package apiserver
 
 import (
 	"context"
-	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
+
+// textModified is upstream's, which people look for in their logs.
+const textModified = "the object has been modified; please apply your changes to the latest version and try again"
 
 // proposal makes the object that the client wants from the newest one, which it must not change.
 type proposal func(old kind.Instance) (kind.Instance, error)
@@ -58,19 +59,24 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		if _, err := client.ParseRevision(rv); err != nil {
 			return nil, invalid(c.kind, c.req.Name, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), rv, err.Error())})
 		}
-		return nil, conflict(c.kind, c.req.Name, "the object was read at version %s and is now at %s: read it again and repeat the change", rv, old.GetResourceVersion())
+		return nil, conflict(c.kind, c.req.Name, "%s", textModified)
 	}
-	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
-		return nil, conflict(c.kind, c.req.Name, "the uid is %s, the request is about the object with uid %s", old.GetUID(), uid)
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && c.req.Verb != client.Patch { // there it is a change of an immutable field
+		return nil, conflict(c.kind, c.req.Name, "Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, old.GetUID())
 	}
 	whole := c.req.Subresource == "" || c.req.Subresource == subScale
 	if c.req.Subresource == subStatus {
+		entries := obj.GetManagedFields()
 		obj = c.statusOnly(obj, old)
+		if c.applied {
+			obj.SetManagedFields(entries)
+		}
 	}
 	c.carryOver(obj, old, whole)
 	if whole {
 		c.applyDefaults(obj)
 	}
+	c.manage(ctx, obj, old)
 	r := c.admissionRequest(client.Update, obj, old)
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err
@@ -80,7 +86,7 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		if c.kind.Prepare != nil {
 			c.kind.Prepare(obj, old)
 		}
-		if c.kind.Status && !sameSpec(obj, old) {
+		if (c.kind.Status || c.kind.Generation) && !kind.SameSpec(obj, old, !c.kind.Status) {
 			obj.SetGeneration(old.GetGeneration() + 1)
 		}
 	}
@@ -111,7 +117,6 @@ func (c *call) carryOver(obj, old kind.Instance, whole bool) {
 	obj.SetNamespace(old.GetNamespace())
 	obj.SetResourceVersion(old.GetResourceVersion())
 	obj.SetGeneration(old.GetGeneration())
-	obj.SetManagedFields(nil)
 	obj.SetSelfLink("")
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())
@@ -127,17 +132,16 @@ func (c *call) carryOver(obj, old kind.Instance, whole bool) {
 		obj.SetDeletionGracePeriodSeconds(&seconds)
 	}
 	if whole && c.kind.Status {
-		if st := kind.StatusOf(obj); st.IsValid() {
-			st.Set(kind.StatusOf(c.kind.Copy(old)))
-		}
+		kind.SetStatus(obj, c.kind.Copy(old))
 	}
 }
 
 // statusOnly is old with obj's status, and with its labels and annotations where it has any.
 func (c *call) statusOnly(obj, old kind.Instance) kind.Instance {
 	out := c.kind.Copy(old)
-	if st := kind.StatusOf(out); st.IsValid() {
-		st.Set(kind.StatusOf(obj))
+	kind.SetStatus(out, obj)
+	if c.kind.IsDynamic() {
+		return out // upstream: the status of a custom resource takes no metadata along
 	}
 	if l := obj.GetLabels(); l != nil {
 		out.SetLabels(l)
@@ -146,19 +150,6 @@ func (c *call) statusOnly(obj, old kind.Instance) kind.Instance {
 		out.SetAnnotations(a)
 	}
 	return out
-}
-
-// sameSpec reports whether everything but the metadata and the status is the same.
-func sameSpec(a, b kind.Instance) bool {
-	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
-	for i := range va.NumField() {
-		switch f := va.Type().Field(i); {
-		case !f.IsExported(), f.Name == "TypeMeta", f.Name == "ObjectMeta", f.Name == "Status":
-		case !equality.Semantic.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()):
-			return false
-		}
-	}
-	return true
 }
 
 // finished reports whether a change took away the last thing that kept a deleted object.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/watch"
 )
 
@@ -84,6 +85,11 @@ func (c *call) watch(ctx context.Context) (client.Watcher, error) {
 		return nil, err
 	}
 	v := c.cache.view()
+	if initial {
+		if err := c.convertScope(ctx, v, ""); err != nil {
+			return nil, err
+		}
+	}
 	w, err := c.follow(ctx, sel, v, v.revision)
 	if err != nil {
 		return nil, err
@@ -107,6 +113,9 @@ func (c *call) open(ctx context.Context) (*client.View, error) {
 		return nil, err
 	}
 	v := c.cache.view()
+	if err := c.convertScope(ctx, v, ""); err != nil {
+		return nil, err
+	}
 	w, err := c.follow(ctx, sel, v, v.revision)
 	if err != nil {
 		return nil, err
@@ -120,6 +129,9 @@ func (c *call) follow(ctx context.Context, sel *selector, v view, revision int64
 	if err != nil {
 		if errors.Is(err, watch.ErrCompacted) {
 			return nil, expired("too old resource version: %d (%d)", revision, v.log.CompactRevision())
+		}
+		if errors.Is(err, errRetired) {
+			return nil, errRetired
 		}
 		return nil, unavailable("the server is stopping")
 	}
@@ -145,14 +157,22 @@ func (w *watcher) Next(ctx context.Context) (client.Event, error) {
 		e := w.initial[0]
 		w.initial[0] = nil
 		w.initial = w.initial[1:]
-		return client.Event{Type: client.Added, Object: e.obj, Revision: e.rev, Forms: &e.enc}, nil
+		k := w.call.kind
+		return client.Event{Type: client.Added, Object: e.as(k), Revision: e.rev, Forms: e.forms(k)}, nil
 	}
 	if w.endInitial {
 		w.endInitial = false
 		return client.Event{Type: client.Bookmark, Revision: w.start, InitialEventsEnd: true}, nil
 	}
 	for {
-		if w.peeked || w.fromBatch() {
+		ready := w.peeked
+		if !ready {
+			var err error
+			if ready, err = w.fromBatch(ctx); err != nil {
+				return client.Event{}, err
+			}
+		}
+		if ready {
 			out := w.next
 			w.next, w.peeked = client.Event{}, false
 			return out, nil
@@ -183,7 +203,7 @@ func (w *watcher) due(ctx context.Context) (e client.Event, done bool, err error
 		w.owed = max(w.owed, feed.position())
 	}
 	if w.owed > 0 {
-		if err := w.log.Advance(w.owed); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, watch.ErrCompacted) {
+		if err := w.log.Advance(w.owed); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, errRetired) && !errors.Is(err, watch.ErrCompacted) {
 			return e, true, err
 		}
 		if w.upTo < w.owed {
@@ -203,21 +223,33 @@ func (w *watcher) due(ctx context.Context) (e client.Event, done bool, err error
 	return e, false, nil
 }
 
-// event is what a change means to this watcher; false when nothing.
-func (w *watcher) event(e watch.Event[change]) (client.Event, bool) {
-	ch := &e.Value
-	before := ch.old != nil && w.sel.matches(ch.old.obj)
-	after := ch.now != nil && w.sel.matches(ch.now.obj)
+// event is what a change means to this watcher, in its version; false when nothing.
+func (w *watcher) event(ctx context.Context, e watch.Event[change]) (out client.Event, ok bool, err error) {
+	var now, old kind.Instance
+	if e.Value.now != nil {
+		if now, err = w.call.form(ctx, e.Value.now); err != nil {
+			return out, false, err
+		}
+	}
+	if e.Value.old != nil {
+		if old, err = w.call.form(ctx, e.Value.old); err != nil {
+			return out, false, err
+		}
+	}
+	before := old != nil && w.sel.matches(old)
+	after := now != nil && w.sel.matches(now)
 	switch {
 	case after && before:
-		return client.Event{Type: client.Modified, Object: ch.now.obj, Revision: e.Revision, Forms: &ch.now.enc}, true
+		return client.Event{Type: client.Modified, Object: now, Revision: e.Revision, Forms: e.Value.now.forms(w.call.kind)}, true, nil
 	case after:
-		return client.Event{Type: client.Added, Object: ch.now.obj, Revision: e.Revision, Forms: &ch.now.enc}, true
+		return client.Event{Type: client.Added, Object: now, Revision: e.Revision, Forms: e.Value.now.forms(w.call.kind)}, true, nil
+	case before && w.call.kind.Hub != nil:
+		return client.Event{Type: client.Deleted, Object: atRevision(old, e.Revision), Revision: e.Revision}, true, nil
 	case before:
-		gone := ch.gone()
-		return client.Event{Type: client.Deleted, Object: gone.obj, Revision: e.Revision, Forms: &gone.enc}, true
+		gone := e.Value.gone()
+		return client.Event{Type: client.Deleted, Object: gone.obj, Revision: e.Revision, Forms: &gone.enc}, true, nil
 	}
-	return client.Event{}, false
+	return out, false, nil
 }
 
 // ended says why the cursor failed.
@@ -225,7 +257,7 @@ func (w *watcher) ended(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, watch.ErrCompacted):
 		return expired("the watch fell behind what is kept: list again")
-	case errors.Is(err, errStopped):
+	case errors.Is(err, errStopped), errors.Is(err, errRetired):
 		return io.EOF
 	case errors.Is(err, watch.ErrClosed):
 		if err := w.ctx.Err(); err != nil && !w.closed.Load() {
@@ -238,13 +270,17 @@ func (w *watcher) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// More reports whether Next has an event at hand. It is the reader's, as Next is.
+// More reports whether Next has an event at hand. It is the reader's, as Next is. Events that have to be converted first are not at hand.
 func (w *watcher) More() bool {
 	if len(w.initial) > 0 || w.endInitial {
 		return true
 	}
+	if w.call.kind.Hub != nil {
+		return false
+	}
 	for !w.peeked {
-		if w.peeked = w.fromBatch(); w.peeked || !w.cursor.Ready() {
+		var err error
+		if w.peeked, err = w.fromBatch(w.ctx); err != nil || w.peeked || !w.cursor.Ready() {
 			break
 		}
 		events, upTo, err := w.cursor.TryNext()
@@ -257,16 +293,13 @@ func (w *watcher) More() bool {
 }
 
 // fromBatch takes the next event of the batch that concerns this watcher.
-func (w *watcher) fromBatch() bool {
-	for len(w.batch) > 0 {
-		var ok bool
-		w.next, ok = w.event(w.batch[0])
+func (w *watcher) fromBatch(ctx context.Context) (ok bool, err error) {
+	for len(w.batch) > 0 && !ok && err == nil {
+		e := w.batch[0]
 		w.batch = w.batch[1:]
-		if ok {
-			return true
-		}
+		w.next, ok, err = w.event(ctx, e)
 	}
-	return false
+	return ok, err
 }
 
 // RequestProgress makes Next answer a bookmark of the server's present revision, after the events before it.

@@ -1,12 +1,10 @@
 package apiserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keelson-dev/keelson/apiserver/admission"
@@ -32,16 +30,12 @@ var (
 func (c *call) store(ctx context.Context, old *entry, obj kind.Instance) (kind.Instance, error) {
 	key := c.cache.key(obj.GetNamespace(), obj.GetName())
 	obj.SetResourceVersion("")
-	obj.SetManagedFields(nil)
 	obj.SetSelfLink("")
-	raw, err := c.kind.Encode(obj)
+	stored, raw, err := c.encode(ctx, old, obj)
 	if err != nil {
-		return nil, apierrors.NewInternalError(err)
+		return nil, err
 	}
-	if len(raw) > maxObjectBytes {
-		return nil, tooLarge(len(raw))
-	}
-	if old != nil && bytes.Equal(raw, old.raw) {
+	if raw == nil {
 		return old.obj, nil
 	}
 	if c.req.DryRun {
@@ -50,13 +44,13 @@ func (c *call) store(ctx context.Context, old *entry, obj kind.Instance) (kind.I
 		}
 		return obj, nil
 	}
-	lease, err := c.server.leaseFor(ctx, c.kind)
+	lease, err := c.server.leaseFor(ctx, c.cache.kind)
 	if err != nil {
 		return nil, err
 	}
-	txn := c.transaction(key, old, obj)
+	txn := c.transaction(key, old, stored)
 	txn.Then = append(txn.Then, store.Op{Put: &store.PutRequest{Key: []byte(key), Value: raw, Lease: lease}})
-	w := &written{obj: obj, raw: raw}
+	w := &written{obj: stored, raw: raw, kind: c.cache.kind}
 	c.server.feed.expect(key, w)
 	revision, err := c.commit(ctx, key, old, txn)
 	if err != nil {
@@ -64,6 +58,9 @@ func (c *call) store(ctx context.Context, old *entry, obj kind.Instance) (kind.I
 		return nil, err
 	}
 	w.finish(revision)
+	if obj != stored {
+		obj.SetResourceVersion(client.FormatRevision(revision))
+	}
 	return obj, nil
 }
 
@@ -81,7 +78,8 @@ func (c *call) remove(ctx context.Context, old *entry) (kind.Instance, error) {
 	return atRevision(old.obj, revision), nil
 }
 
-// transaction begins a transaction that compares the object's version and moves its claims from old to obj.
+// transaction begins a transaction that compares the object's version and moves its claims from old to obj, which is in the stored
+// version.
 func (c *call) transaction(key string, old *entry, obj kind.Instance) store.Txn {
 	txn := store.Txn{Else: []store.Op{{Range: &store.RangeRequest{Key: []byte(key), KeysOnly: true}}}}
 	unchanged := store.Compare{Key: []byte(key), Target: store.CompareMod, Op: store.Equal}
@@ -89,15 +87,20 @@ func (c *call) transaction(key string, old *entry, obj kind.Instance) store.Txn 
 		unchanged.Number = old.rev
 	}
 	txn.Compares = append(txn.Compares, unchanged)
-	if c.kind.Claims == nil {
+	holds := c.cache.kind.Claims
+	if holds == nil {
 		return txn
 	}
 	var had, wants []string
 	if old != nil {
-		had = c.kind.Claims(old.obj)
+		before := old
+		if old.stored != nil {
+			before = old.stored
+		}
+		had = holds(before.obj)
 	}
 	if obj != nil {
-		wants = slices.Compact(slices.Sorted(slices.Values(c.kind.Claims(obj))))
+		wants = slices.Compact(slices.Sorted(slices.Values(holds(obj))))
 	}
 	for _, claim := range slices.Compact(slices.Sorted(slices.Values(had))) {
 		if !slices.Contains(wants, claim) {

@@ -8,11 +8,10 @@ import (
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
 	"github.com/keelson-dev/keelson/store/etcdapi/transport"
-	"github.com/keelson-dev/keelson/store/wal"
 )
 
-// walLog is the name of package wal's log store.
-const walLog = "wal"
+// boltLog is the name of the log store in a bolt file.
+const boltLog = "bolt"
 
 // keelson is a member of a Keelson store.
 type keelson struct {
@@ -24,8 +23,8 @@ type keelson struct {
 
 func openKeelson(ctx context.Context, o Order) (server, error) {
 	cfg := store.Config{Dir: o.Dir}
-	if o.Log == walLog {
-		cfg.OpenLog = wal.Open
+	if o.Log == boltLog {
+		cfg.OpenLog = store.OpenBoltLog
 	}
 	if len(o.Peers) > 1 {
 		cfg.Name = o.Name

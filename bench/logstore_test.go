@@ -32,7 +32,7 @@ var logStores = []struct {
 	name string
 	open func(string) (store.LogStore, error)
 }{
-	{"raft-boltdb", store.OpenBoltLog}, {"raft-wal", openHashicorp}, {"wal", wal.Open},
+	{"bolt", store.OpenBoltLog}, {"raft-wal", openHashicorp}, {"default", wal.Open},
 }
 
 // TestHashicorpLog tells which tests of the suite hashicorp/raft-wal passes, and that a store runs on it.

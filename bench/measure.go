@@ -223,7 +223,7 @@ type setup struct {
 
 // within measures the libraries without gRPC. Its rows have no floor.
 func (r *run) within(ctx context.Context) error {
-	for _, at := range []setup{{members: 1}, {1, walLog}, {members: 3}, {3, walLog}} {
+	for _, at := range []setup{{members: 1}, {1, boltLog}, {members: 3}, {3, boltLog}} {
 		if err := r.withinAt(ctx, at); err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ type Order struct {
 	Peers     []Peer // all members, this one too
 	// Keys is how many keys the floor pretends to hold.
 	Keys int
-	// Log is Keelson's log store: wal, or empty for the default.
+	// Log is Keelson's log store: bolt, or empty for the default.
 	Log string
 	// Together runs all of Peers in this process.
 	Together bool

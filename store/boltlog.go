@@ -39,8 +39,9 @@ var (
 	_ LogPresence = (*boltLog)(nil)
 )
 
-// OpenBoltLog opens or makes the default log store: raft-boltdb's, in the file raft.db of dir. Each write costs two disk
-// syncs. Errors are ErrLocked while another holds the file, and ErrCorrupt.
+// OpenBoltLog is for Config.OpenLog: it opens or makes raft-boltdb's log store, in the file raft.db of dir. It has been
+// tried for longer than the default one, and each write costs two disk syncs instead of one. Errors are ErrLocked while
+// another holds the file, and ErrCorrupt.
 func OpenBoltLog(dir string) (LogStore, error) {
 	s, err := openBoltLog(dir)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/keelson-dev/keelson/store/internal/wal"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
@@ -19,10 +20,15 @@ const compactSuffix = ".compact" + tempSuffix
 // compactBatch is how many bytes CompactFiles copies in one transaction.
 const compactBatch = 1 << 20
 
-// CompactFiles writes the bolt file of a store that is closed anew, without the pages that are free: bolt itself never
-// makes it smaller. It returns the file's sizes before and after. The new file takes the old one's place when it is on
-// disk and was checked; until then nothing has changed. It fails with ErrLocked while the store is open, with ErrCorrupt
-// if the file is damaged, and with ErrLogStore if the directory has another log store: package wal's needs none of this.
+// CompactFiles makes the files of Raft's log of a store that is closed as small as they can be, and returns their sizes
+// before and after. Nothing is left in them then of entries that are no longer needed, such as those from before they
+// were encrypted. A store that runs uses room in them again by itself, but never gives back what it needed most (a bolt
+// file), or some of it (package wal's files).
+//
+// A bolt file is written anew, and the new one takes its place when it is on disk and was checked; until then nothing has
+// changed. Package wal's entries are written again, and the files that had them removed. It fails with ErrLocked while
+// the store is open, with ErrCorrupt if the files are damaged, with ErrLogStore if the directory has another log store than
+// these, and with fs.ErrNotExist if it has none.
 func CompactFiles(ctx context.Context, dir string) (before, after int64, err error) {
 	before, after, err = compactFiles(ctx, dir)
 	if err != nil {
@@ -39,9 +45,17 @@ func compactFiles(ctx context.Context, dir string) (before, after int64, err err
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := marker.fits(dir, boltName); err != nil {
+	name, err := marker.usual(dir)
+	if err != nil {
 		return 0, 0, err
 	}
+	if name == walName {
+		return wal.Compact(ctx, dir)
+	}
+	return compactBolt(ctx, dir)
+}
+
+func compactBolt(ctx context.Context, dir string) (before, after int64, err error) {
 	path := filepath.Join(dir, boltFile)
 	fresh := path + compactSuffix
 	if _, err := os.Stat(path); err != nil {

@@ -17,7 +17,8 @@ type Config struct {
 	// Dir is the directory that holds the store's files; it is made if it does not exist. Empty means memory only.
 	Dir string
 	// OpenLog opens, or makes, the log store in a directory that exists, Dir. It has to be the same one each time: another
-	// gives ErrLogStore. Nil means OpenBoltLog.
+	// gives ErrLogStore, and MigrateLog changes it. Nil means the one that Dir was begun with, if it is package wal's or
+	// OpenBoltLog's; a new Dir gets package wal's.
 	OpenLog func(dir string) (LogStore, error)
 	// Keys has the keys with which what is written to Dir is encrypted: the data of Raft's log, and snapshots. Nil means
 	// that nothing is encrypted, and that what is can't be read (ErrKey). A Dir that was not encrypted is from then on;

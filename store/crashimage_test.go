@@ -22,7 +22,9 @@ const (
 
 // openLogs are the log stores that there are.
 func openLogs() map[string]func(string) (store.LogStore, error) {
-	return map[string]func(string) (store.LogStore, error){"bolt": nil, "wal": wal.Config{SegmentBytes: 64 << 10}.Open}
+	return map[string]func(string) (store.LogStore, error){
+		"bolt": store.OpenBoltLog, "wal": wal.Config{SegmentBytes: 64 << 10}.Open, "default": nil,
+	}
 }
 
 // tracedValue is what is put under a key.
@@ -61,11 +63,7 @@ func tracedWriter(dir, logs string) error {
 
 // tracedOpener is TestMain's child too: it only opens the log store, and says when it has.
 func tracedOpener(dir, logs string) error {
-	open := openLogs()[logs]
-	if open == nil {
-		open = store.OpenBoltLog
-	}
-	s, err := open(dir)
+	s, err := openLogs()[logs](dir)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/keelson-dev/keelson/store"
+	"github.com/keelson-dev/keelson/store/wal"
 	"github.com/stretchr/testify/require"
 )
 
@@ -223,11 +224,17 @@ func TestDiskOfAFollower(t *testing.T) {
 // TestDiskFull has a disk without room under a lone store: a typed error, nothing lost, and it goes on when it is opened
 // again with room.
 func TestDiskFull(t *testing.T) {
+	for name, inner := range map[string]func(string) (store.LogStore, error){"bolt": store.OpenBoltLog, "wal": wal.Open} {
+		t.Run(name, func(t *testing.T) { diskFull(t, inner) })
+	}
+}
+
+func diskFull(t *testing.T, inner func(string) (store.LogStore, error)) {
 	dir := t.TempDir()
 	disk := &faults{}
 	open := func() *store.Store {
 		return openDir(t, store.Config{Dir: dir, OpenLog: func(dir string) (store.LogStore, error) {
-			logs, err := store.OpenBoltLog(dir)
+			logs, err := inner(dir)
 			return &faultyLog{logs, disk}, err
 		}})
 	}

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/keelson-dev/keelson/store"
-	"github.com/keelson-dev/keelson/store/wal"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +12,7 @@ import (
 // TestDiskReallyFull fills a small disk: the store stops with a typed error, has lost nothing, and goes on when there
 // is room.
 func TestDiskReallyFull(t *testing.T) {
-	for name, open := range map[string]func(string) (store.LogStore, error){"bolt": nil, "wal": wal.Open} {
+	for name, open := range map[string]func(string) (store.LogStore, error){"bolt": store.OpenBoltLog, "default": nil} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {

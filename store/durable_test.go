@@ -160,11 +160,11 @@ func TestLocked(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// TestDamagedFile opens files with all sorts of damage: an error of the right kind, or a store that serves what was
+// TestDamagedFile opens bolt files with all sorts of damage: an error of the right kind, or a store that serves what was
 // written.
 func TestDamagedFile(t *testing.T) {
 	good := t.TempDir()
-	s := openDir(t, store.Config{Dir: good})
+	s := openDir(t, store.Config{Dir: good, OpenLog: store.OpenBoltLog})
 	for i := range 200 {
 		_, err := s.Put(t.Context(), store.PutRequest{Key: []byte(fmt.Sprintf("%04d", i)), Value: bytes.Repeat([]byte("x"), 500)})
 		require.NoError(t, err)

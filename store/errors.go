@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keelson-dev/keelson/store/internal/fault"
 	"github.com/keelson-dev/keelson/watch"
 )
 
@@ -49,16 +50,16 @@ var (
 	// and with ErrQuota when a write was refused to keep that from happening.
 	ErrDiskFull = errors.New("disk is full")
 	// ErrCorrupt says that stored data or a snapshot is not what was written.
-	ErrCorrupt = errors.New("data is corrupt")
+	ErrCorrupt = fault.ErrCorrupt
 	// ErrKey says that data can't be decrypted: a key is missing or is another one. A *KeyError with it names the key.
 	ErrKey = errors.New("encryption key missing or wrong")
 	// ErrVersion says that data was written by a newer release in a format this one does not know.
-	ErrVersion = errors.New("unknown format version")
+	ErrVersion = fault.ErrVersion
 	// ErrDiverged says that this member's data differ from what most members of its cluster have, though all ran the
 	// same commands. It has stopped; it goes with ErrFailed.
 	ErrDiverged = errors.New("data differ from the other members'")
 	// ErrLocked says that another process, or another Store, has the directory open.
-	ErrLocked = errors.New("directory is in use")
+	ErrLocked = fault.ErrLocked
 	// ErrLogStore says that the directory belongs to another log store than the one that Config.OpenLog opens.
 	ErrLogStore = errors.New("directory belongs to another log store")
 	// ErrNotEmpty says that Config.Restore was given for a store that holds data.
@@ -68,7 +69,7 @@ var (
 	// ErrNotMember says that this member was removed from its cluster.
 	ErrNotMember = errors.New("not a member of the cluster")
 	// ErrConfig says that a Config field has an impossible value.
-	ErrConfig = errors.New("invalid configuration")
+	ErrConfig = fault.ErrConfig
 )
 
 // Error says what failed, on which key.

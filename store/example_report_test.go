@@ -26,7 +26,7 @@ func ExampleReport() {
 	}
 	s.Put(ctx, store.PutRequest{Key: []byte("a"), Value: []byte("1")})
 	s.Close()
-	if err := os.Truncate(filepath.Join(dir, "raft.db"), 5000); err != nil {
+	if err := os.Truncate(filepath.Join(dir, "wal", "0000000000000001.wal"), 5000); err != nil {
 		fmt.Println(err)
 		return
 	}

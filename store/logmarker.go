@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -38,17 +39,18 @@ func openLog(dir string, open func(dir string) (LogStore, error), onFail func(er
 		return nil, err
 	}
 	if open == nil {
-		if err := marker.fits(dir, boltName); err != nil {
-			return nil, err // before a bolt file is made there
+		name, err := marker.usual(dir)
+		if err != nil {
+			return nil, err // before anything is made there
 		}
-		open = OpenBoltLog
+		open = usualLogs()[name]
 	}
-	bolt := exists(filepath.Join(dir, boltFile))
+	had := usualLogsIn(dir)
 	logs, err := opened(open(dir))
 	if err != nil {
 		return nil, err
 	}
-	home, err := marker.claim(dir, logs, bolt)
+	home, err := marker.claim(dir, logs, had)
 	if err != nil {
 		return nil, errors.Join(err, logs.Close())
 	}
@@ -75,11 +77,6 @@ func opened(logs LogStore, err error) (LogStore, error) {
 		return nil, fmt.Errorf("%w: OpenLog returned no log store and no error", ErrConfig)
 	}
 	return logs, err
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // readLogMarker returns the marker of dir, or an empty one.
@@ -109,6 +106,25 @@ func markerChecksum(line string) string {
 	return fmt.Sprintf(markerSum, crc32.Checksum([]byte(line), castagnoli))
 }
 
+// usual returns which of the usual log stores the directory has, or is to get.
+func (m logMarker) usual(dir string) (name string, err error) {
+	if m.id != 0 {
+		if usualLogs()[m.name] == nil {
+			return "", fmt.Errorf("%w: %s was begun with %q, which OpenLog has to open", ErrLogStore, dir, m.name)
+		}
+		return m.name, nil
+	}
+	// From before there were markers, or a crash while the first one was made, or a directory that has lost its marker.
+	switch had := usualLogsIn(dir); len(had) {
+	case 0:
+		return walName, nil
+	case 1:
+		return had[0], nil
+	default:
+		return "", fmt.Errorf("%w: %s has %q, and no file %s that says which one is used: OpenLog has to", ErrLogStore, dir, had, markerFile)
+	}
+}
+
 // fits returns an error if the directory belongs to a log store with another name.
 func (m logMarker) fits(dir, name string) error {
 	if m.id != 0 && m.name != "" && name != "" && m.name != name {
@@ -117,9 +133,9 @@ func (m logMarker) fits(dir, name string) error {
 	return nil
 }
 
-// claim checks that logs is the log store of dir, or makes it so if both are new. bolt says that dir had a bolt file
-// before logs was opened. It returns the directory's id.
-func (m logMarker) claim(dir string, logs LogStore, bolt bool) (uint64, error) {
+// claim checks that logs is the log store of dir, or makes it so if both are new. had is the usual log stores whose
+// files dir had before logs was opened. It returns the directory's id.
+func (m logMarker) claim(dir string, logs LogStore, had []string) (uint64, error) {
 	name := logName(logs)
 	if err := m.fits(dir, name); err != nil {
 		return 0, err
@@ -141,9 +157,9 @@ func (m logMarker) claim(dir string, logs LogStore, bolt bool) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if last == 0 && bolt && name != boltName {
+		if last == 0 && len(had) > 0 && !slices.Contains(had, name) {
 			// From before there were markers, or a crash while it was made.
-			return 0, fmt.Errorf("%w: %s has a bolt file and is opened with %q", ErrLogStore, dir, name)
+			return 0, fmt.Errorf("%w: %s has files of %q and is opened with %q", ErrLogStore, dir, had, name)
 		}
 		id = 1 + rand.Uint64N(1<<63)
 		if err := logs.SetUint64(markerKey, id); err != nil {

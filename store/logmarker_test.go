@@ -49,27 +49,59 @@ func refuses(t *testing.T, cfg Config, kind error) {
 
 // TestDirectoryBelongsToItsLogStore opens directories with log stores that they were not begun with.
 func TestDirectoryBelongsToItsLogStore(t *testing.T) {
-	t.Run("bolt, then another", func(t *testing.T) {
+	t.Run("default", func(t *testing.T) {
+		for had, open := range map[string]func(string) (LogStore, error){boltName: OpenBoltLog, walName: nil} {
+			dir := t.TempDir()
+			putOne(t, Config{Dir: dir, OpenLog: open}, "a")
+			for range 2 {
+				m, err := readLogMarker(dir)
+				require.NoError(t, err)
+				require.Equal(t, had, m.name)
+				putOne(t, Config{Dir: dir}, "b")
+				require.NoError(t, os.Remove(filepath.Join(dir, markerFile))) // from before there were any
+				putOne(t, Config{Dir: dir}, "c")
+			}
+			require.Equal(t, []string{had}, usualLogsIn(dir))
+		}
+	})
+	t.Run("files of two and no marker", func(t *testing.T) {
 		dir := t.TempDir()
-		putOne(t, Config{Dir: dir}, "a")
-		refuses(t, Config{Dir: dir, OpenLog: openNamed("other")}, ErrLogStore)
+		putOne(t, Config{Dir: dir, OpenLog: OpenBoltLog}, "a")
+		require.NoError(t, MigrateLog(t.Context(), dir, nil, nil))
 		putOne(t, Config{Dir: dir}, "b")
 		require.NoError(t, os.Remove(filepath.Join(dir, markerFile)))
-		refuses(t, Config{Dir: dir, OpenLog: openNamed("other")}, ErrLogStore) // from before there were markers
-		putOne(t, Config{Dir: dir}, "c")
-		require.FileExists(t, filepath.Join(dir, markerFile))
+		refuses(t, Config{Dir: dir}, ErrLogStore)
+		_, err := Verify(t.Context(), dir, FileOptions{})
+		require.ErrorIs(t, err, ErrLogStore)
+		putOne(t, Config{Dir: dir, OpenLog: openWAL}, "c")
 	})
-	t.Run("another, then bolt", func(t *testing.T) {
+	for name, open := range map[string]func(string) (LogStore, error){"bolt, then another": OpenBoltLog, "wal, then another": nil} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			putOne(t, Config{Dir: dir, OpenLog: open}, "a")
+			refuses(t, Config{Dir: dir, OpenLog: openNamed("other")}, ErrLogStore)
+			putOne(t, Config{Dir: dir}, "b")
+			require.NoError(t, os.Remove(filepath.Join(dir, markerFile)))
+			refuses(t, Config{Dir: dir, OpenLog: openNamed("other")}, ErrLogStore) // from before there were markers
+			putOne(t, Config{Dir: dir}, "c")
+			require.FileExists(t, filepath.Join(dir, markerFile))
+		})
+	}
+	t.Run("another, then the default", func(t *testing.T) {
 		dir := t.TempDir()
 		putOne(t, Config{Dir: dir, OpenLog: openNamed("other")}, "a")
 		refuses(t, Config{Dir: dir}, ErrLogStore)
-		require.NoFileExists(t, filepath.Join(dir, boltFile))
+		require.Empty(t, usualLogsIn(dir), "nothing is made")
 		refuses(t, Config{Dir: dir, OpenLog: openNamed("third")}, ErrLogStore)
 		putOne(t, Config{Dir: dir, OpenLog: openNamed("other")}, "b")
 	})
 	t.Run("without its files", func(t *testing.T) {
 		dir := t.TempDir()
 		putOne(t, Config{Dir: dir}, "a")
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, walName)))
+		refuses(t, Config{Dir: dir}, ErrCorrupt)
+		dir = t.TempDir()
+		putOne(t, Config{Dir: dir, OpenLog: OpenBoltLog}, "a")
 		require.NoError(t, os.Remove(filepath.Join(dir, boltFile)))
 		refuses(t, Config{Dir: dir}, ErrCorrupt)
 	})
@@ -77,7 +109,8 @@ func TestDirectoryBelongsToItsLogStore(t *testing.T) {
 		dir, other := t.TempDir(), t.TempDir()
 		putOne(t, Config{Dir: dir}, "a")
 		putOne(t, Config{Dir: other}, "a")
-		require.NoError(t, os.Rename(filepath.Join(other, boltFile), filepath.Join(dir, boltFile)))
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, walName)))
+		require.NoError(t, os.Rename(filepath.Join(other, walName), filepath.Join(dir, walName)))
 		refuses(t, Config{Dir: dir}, ErrLogStore)
 	})
 	t.Run("damaged marker", func(t *testing.T) {

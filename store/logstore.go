@@ -7,7 +7,8 @@ import (
 )
 
 // LogStore is where a durable member keeps Raft's log, its term and its vote. [Config.OpenLog] opens one; without it
-// that is [OpenBoltLog]. Package logtest has the suite that every log store passes, package wal a faster one.
+// that is package wal's, or that of [OpenBoltLog] in a directory that was begun with it. Package logtest has the suite that
+// every log store passes.
 //
 // What is stored must be on disk when StoreLog, StoreLogs, DeleteRange, Set or SetUint64 return nil: what they were
 // given, or nothing, is there after a power cut at any moment, and of StoreLogs the first entries. An error means that

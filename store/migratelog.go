@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/hashicorp/raft"
 )
@@ -20,8 +19,8 @@ func stableKeys() map[string]bool {
 	}
 }
 
-// MigrateLog moves the log of a directory that no store has open from one log store to another; nil means OpenBoltLog.
-// Both must be LogNamers. It can be done again after it has failed or was interrupted; until it has succeeded the
+// MigrateLog moves the log of a directory that no store has open from one log store to another. Nil means as from the one
+// that the directory has, as in Config.OpenLog, and as to the one that a new directory gets, package wal's. Both must be LogNamers. It can be done again after it has failed or was interrupted; until it has succeeded the
 // directory belongs to the first. That one's files stay, are not used any more, and can be removed.
 //
 // Errors are fs.ErrNotExist if there is no directory, ErrLogStore if the directory does not belong to from or if both are the same, ErrLocked, ErrCorrupt, and
@@ -39,7 +38,7 @@ func MigrateLog(ctx context.Context, dir string, from, to func(dir string) (LogS
 	if err != nil {
 		return err
 	}
-	if marker.id == 0 && !exists(filepath.Join(dir, boltFile)) {
+	if marker.id == 0 && len(usualLogsIn(dir)) == 0 {
 		return fmt.Errorf("%w: %s has no log store", ErrLogStore, dir)
 	}
 	source, err := openLog(dir, from, func(error) {})
@@ -48,7 +47,10 @@ func MigrateLog(ctx context.Context, dir string, from, to func(dir string) (LogS
 	}
 	defer func() { err = errors.Join(err, source.close()) }()
 	if to == nil {
-		to = OpenBoltLog
+		to = openWAL
+		if logName(source.logs) == walName {
+			return fmt.Errorf("%w: the log of %s is in %q already", ErrLogStore, dir, walName)
+		}
 	}
 	target, err := opened(to(dir))
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 func TestMigrateLog(t *testing.T) {
 	dir := t.TempDir()
 	small := wal.Config{SegmentBytes: 64 << 10}.Open
-	bolt, other := store.Config{Dir: dir}, store.Config{Dir: dir, OpenLog: small}
+	bolt, other := store.Config{Dir: dir, OpenLog: store.OpenBoltLog}, store.Config{Dir: dir, OpenLog: small}
 	puts := 0
 	work := func(cfg store.Config) (res store.RangeResult) {
 		s := openDir(t, cfg)
@@ -37,8 +37,8 @@ func TestMigrateLog(t *testing.T) {
 		return res
 	}
 	work(bolt)
-	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, small, nil), store.ErrLogStore, "it belongs to bolt")
-	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, nil, nil), store.ErrLocked)
+	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, small, store.OpenBoltLog), store.ErrLogStore, "it belongs to bolt")
+	require.ErrorIs(t, store.MigrateLog(t.Context(), dir, nil, store.OpenBoltLog), store.ErrLocked)
 	require.ErrorIs(t, store.MigrateLog(t.Context(), t.TempDir(), nil, small), store.ErrLogStore)
 	absent := filepath.Join(t.TempDir(), "absent")
 	err := store.MigrateLog(t.Context(), absent, nil, small)
@@ -56,7 +56,8 @@ func TestMigrateLog(t *testing.T) {
 		_, err := store.Open(t.Context(), bolt)
 		require.ErrorIs(t, err, store.ErrLogStore)
 		want := work(other)
-		require.NoError(t, store.MigrateLog(t.Context(), dir, small, nil))
+		require.ErrorIs(t, store.MigrateLog(t.Context(), dir, nil, nil), store.ErrLogStore, "it is there already")
+		require.NoError(t, store.MigrateLog(t.Context(), dir, small, store.OpenBoltLog))
 		_, err = store.Open(t.Context(), other)
 		require.ErrorIs(t, err, store.ErrLogStore)
 		s := openDir(t, bolt)
@@ -68,11 +69,11 @@ func TestMigrateLog(t *testing.T) {
 // TestMigrateLogTakesAllKeys looks whether a member keeps something in its stable store that a migration would forget.
 func TestMigrateLogTakesAllKeys(t *testing.T) {
 	dir := t.TempDir()
-	s := openDir(t, store.Config{Dir: dir, Name: "a", Peers: []store.Peer{{Name: "a", Addr: "127.0.0.1:0"}}})
+	s := openDir(t, store.Config{Dir: dir, OpenLog: store.OpenBoltLog, Name: "a", Peers: []store.Peer{{Name: "a", Addr: "127.0.0.1:0"}}})
 	_, err := s.Put(t.Context(), store.PutRequest{Key: []byte("a")})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	require.NoError(t, store.MigrateLog(t.Context(), dir, nil, wal.Open))
+	require.NoError(t, store.MigrateLog(t.Context(), dir, nil, nil))
 	logs, err := wal.Open(dir)
 	require.NoError(t, err)
 	defer logs.Close()

@@ -14,11 +14,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// FileOptions say how the files of a store that is closed can be read. The zero value is right for the default log
-// store without encryption.
+// FileOptions say how the files of a store that is closed can be read. The zero value is right for package wal's log store
+// and OpenBoltLog's, without encryption.
 type FileOptions struct {
 	// OpenLog is as in Config. What it opens may put its own files in order, as after a crash; nothing else changes what
-	// is only looked at. Nil means the bolt file.
+	// is only looked at. Nil means the one that the directory was begun with, if it is package wal's or OpenBoltLog's.
 	OpenLog func(dir string) (LogStore, error)
 	// Keys is as in Config. Without it encrypted files can be checked for damage, and not read.
 	Keys Keyring
@@ -36,15 +36,13 @@ func openOffline(ctx context.Context, dir string, opts FileOptions) (_ *offline,
 	if err != nil {
 		return nil, err
 	}
-	var logs LogStore
-	if opts.OpenLog == nil {
-		if err := marker.fits(dir, boltName); err != nil {
+	open := opts.OpenLog
+	if open == nil {
+		if open, err = usualReader(dir, marker); err != nil {
 			return nil, err
 		}
-		logs, err = readBoltLog(dir)
-	} else {
-		logs, err = opened(opts.OpenLog(dir))
 	}
+	logs, err := opened(open(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +68,18 @@ func openOffline(ctx context.Context, dir string, opts FileOptions) (_ *offline,
 	o := &offline{checkedLog: &checkedLog{logs: logs, dir: dir, home: home, seal: seal, onFail: func(error) {}}}
 	o.files = &snapshotFiles{dir: filepath.Join(dir, snapshotDir), home: home, seal: seal, logger: zap.NewNop(), bad: map[string]error{}}
 	return o, nil
+}
+
+// usualReader returns what opens the log of a directory to read it, if that is one of the usual ones.
+func usualReader(dir string, marker logMarker) (func(dir string) (LogStore, error), error) {
+	name, err := marker.usual(dir)
+	if err != nil {
+		return nil, err
+	}
+	if name == boltName {
+		return readBoltLog, nil
+	}
+	return readWAL, nil
 }
 
 // readBoltLog opens a bolt file that exists without changing it. Others that read may have it open too.

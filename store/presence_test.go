@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/keelson-dev/keelson/store"
-	"github.com/keelson-dev/keelson/store/wal"
 	"github.com/stretchr/testify/require"
 )
 
@@ -15,15 +14,15 @@ import (
 func TestDirectoryGone(t *testing.T) {
 	segment := filepath.Join("wal", "0000000000000001.wal")
 	for name, c := range map[string]struct {
-		wal  bool
+		bolt bool
 		away func(dir string) error
 	}{
+		"removed, bolt":     {true, os.RemoveAll},
 		"removed":           {false, os.RemoveAll},
-		"removed, wal":      {true, os.RemoveAll},
 		"renamed":           {false, func(dir string) error { return os.Rename(dir, dir+".old") }},
-		"log removed":       {false, func(dir string) error { return os.Remove(filepath.Join(dir, "raft.db")) }},
-		"log removed, wal":  {true, func(dir string) error { return os.Remove(filepath.Join(dir, segment)) }},
-		"log replaced, wal": {true, func(dir string) error { return replace(filepath.Join(dir, segment)) }},
+		"log removed, bolt": {true, func(dir string) error { return os.Remove(filepath.Join(dir, "raft.db")) }},
+		"log removed":       {false, func(dir string) error { return os.Remove(filepath.Join(dir, segment)) }},
+		"log replaced":      {false, func(dir string) error { return replace(filepath.Join(dir, segment)) }},
 		"replaced": {false, func(dir string) error {
 			if err := os.Rename(dir, dir+".old"); err != nil {
 				return err
@@ -34,8 +33,8 @@ func TestDirectoryGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := store.Config{Dir: filepath.Join(t.TempDir(), "store"), MinFreeBytes: -1}
-			if c.wal {
-				cfg.OpenLog = wal.Open
+			if c.bolt {
+				cfg.OpenLog = store.OpenBoltLog
 			}
 			s, err := store.Open(t.Context(), cfg)
 			require.NoError(t, err)

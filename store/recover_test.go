@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/keelson-dev/keelson/store"
-	"github.com/keelson-dev/keelson/store/wal"
 	"github.com/stretchr/testify/require"
 )
 
 // TestRecover loses two of three directories, recovers from the third, and has two others join.
 func TestRecover(t *testing.T) {
-	for name, openLog := range map[string]func(string) (store.LogStore, error){"bolt": nil, "wal": wal.Open} {
+	for name, openLog := range map[string]func(string) (store.LogStore, error){"bolt": store.OpenBoltLog, "default": nil} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { testRecover(t, openLog, openLog != nil) })
 		})

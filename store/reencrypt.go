@@ -11,7 +11,7 @@ import (
 // Reencrypt asks the keyring for its current key and has everything that this member keeps on disk encrypted with it:
 // the state is written as a new snapshot, and what came before is dropped from Raft's log and the older snapshots. When
 // it returns nil the member needs no other key any more. Other members that are behind may have to be sent the
-// snapshot. A bolt file may hold old entries in its free pages until CompactFiles has run. It fails with ErrKey, or with
+// snapshot. What the log store's files hold besides may have old entries in it, until it is used again or CompactFiles has run. It fails with ErrKey, or with
 // ErrConfig if there is no keyring or no directory.
 func (s *Store) Reencrypt(ctx context.Context) error {
 	var d *durable

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
@@ -73,7 +74,11 @@ func Envelope(apiVersion, name string, raw []byte) ([]byte, error) {
 // EncodeJSON gives compact JSON with apiVersion and kind.
 func (k *Kind) EncodeJSON(obj Instance) ([]byte, error) {
 	k.Stamp(obj)
-	b, err := json.Marshal(obj)
+	var v any = obj
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		v = u.Object // whose own marshalling would do it twice
+	}
+	b, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("%s: encode JSON: %w", k, err)
 	}
@@ -128,7 +133,9 @@ func (k *Kind) DecodeJSON(data []byte, strict bool) (Instance, error) {
 	obj := k.New()
 	var problems []error
 	var err error
-	if strict {
+	if _, ok := obj.(*unstructured.Unstructured); ok {
+		obj, problems, err = k.decodeDynamic(data, strict)
+	} else if strict {
 		problems, err = kjson.UnmarshalStrict(data, obj)
 	} else {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, obj)

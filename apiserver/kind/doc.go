@@ -12,6 +12,11 @@
 // Type[T] is a thin typed face over *Kind. Code that works with any kind (a server, a cache) takes *Kind and
 // [Instance]; code that works with one kind takes Type[T] and gets T without assertions.
 //
+// # Versions
+//
+// Each version of a kind is a Kind. One is stored; the others have a [Hub], which names it and converts. A server serves each
+// version by its own description, and fills what a version's strategy leaves out from the stored one's.
+//
 // # Ownership
 //
 // An Instance that came from a server in the same process is shared by all its readers and must not be changed:

@@ -33,6 +33,13 @@ type Kind struct {
 	New  func() Instance         // an empty object with its TypeMeta set; required
 	Copy func(Instance) Instance // a deep copy; nil means by DeepCopyObject or, without one, by reflection
 
+	// Hub makes this a further version of a kind that is stored in another one. Nil means that this version is the stored one.
+	Hub *Hub
+
+	// Schema gives the OpenAPI v3 schema of the objects, in JSON, for kinds without a Go type. Nil means that the Go type says it, or
+	// that nobody knows.
+	Schema func() []byte
+
 	Strategy // how a server treats the kind; the zero Strategy accepts and stores whatever is well-formed
 }
 
@@ -101,6 +108,9 @@ func (k *Kind) Complete() error {
 	}
 	if msgs := validation.IsDNS1035Label(k.Version); len(msgs) > 0 {
 		bad("Version", "%q: want a version such as v1 or v1alpha1: %s", k.Version, msgs[0])
+	}
+	if h := k.Hub; h != nil && (h.Kind == nil || h.To == nil || h.From == nil) {
+		bad("Hub", "needs the stored kind and a conversion each way")
 	}
 	if k.New == nil {
 		bad("New", "required: a function that returns an empty object")

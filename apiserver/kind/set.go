@@ -23,32 +23,101 @@ type Set struct {
 	byResource map[schema.GroupVersionResource]*Kind
 }
 
-// NewSet collects kinds. It completes each and refuses two with one name.
-func NewSet(kinds ...*Kind) (*Set, error) {
-	s := &Set{
-		byKind:     make(map[schema.GroupVersionKind]*Kind, len(kinds)),
-		byResource: make(map[schema.GroupVersionResource]*Kind, len(kinds)),
+// NewSet collects kinds. It completes each and refuses two with one name. The stored version of a kind with several need not be given:
+// then it is not served.
+func NewSet(kinds ...*Kind) (*Set, error) { return collect(nil, kinds) }
+
+// Replace is the set without some of its kinds and with others instead. What is neither is the same *Kind in both sets.
+func (s *Set) Replace(old, with []*Kind) (*Set, error) {
+	kept := slices.DeleteFunc(s.All(), func(k *Kind) bool {
+		return slices.ContainsFunc(old, func(o *Kind) bool { return o.GroupVersionKind() == k.GroupVersionKind() })
+	})
+	return collect(kept, with)
+}
+
+// collect makes a set of kinds that another set has completed, and of new ones.
+func collect(kept, more []*Kind) (*Set, error) {
+	n := len(kept) + len(more)
+	s := &Set{byKind: make(map[schema.GroupVersionKind]*Kind, n), byResource: make(map[schema.GroupVersionResource]*Kind, n)}
+	for _, k := range kept {
+		if err := s.add(k); err != nil {
+			return nil, err
+		}
 	}
-	for _, in := range kinds {
+	added := make([]*Kind, len(more))
+	for i, in := range more {
 		k := *in
 		if err := k.Complete(); err != nil {
 			return nil, err
 		}
-		if _, ok := s.byKind[k.GroupVersionKind()]; ok {
-			return nil, fmt.Errorf("kind %s is given twice", k.GroupVersionKind())
+		if err := s.add(&k); err != nil {
+			return nil, err
 		}
-		if _, ok := s.byResource[k.GroupVersionResource()]; ok {
-			return nil, fmt.Errorf("resource %s is given twice", k.GroupVersionResource())
+		added[i] = &k
+	}
+	hidden := map[*Kind]*Kind{} // stored versions that are not served
+	for _, k := range added {
+		if k.Hub == nil {
+			continue
 		}
-		s.kinds = append(s.kinds, &k)
-		s.byKind[k.GroupVersionKind()] = &k
-		s.byResource[k.GroupVersionResource()] = &k
+		hub := *k.Hub
+		stored, ok := s.byKind[hub.Kind.GroupVersionKind()]
+		if !ok {
+			if stored = hidden[hub.Kind]; stored == nil {
+				c := *hub.Kind
+				if err := c.Complete(); err != nil {
+					return nil, err
+				}
+				stored, hidden[hub.Kind] = &c, &c
+			}
+		}
+		if stored.Hub != nil || stored.Namespaced != k.Namespaced {
+			return nil, fmt.Errorf("kind %s: Hub: %s must be a stored version, with the same scope", k.GroupVersionKind(), stored.GroupVersionKind())
+		}
+		hub.Kind = stored
+		k.Hub = &hub
+		k.inherit()
 	}
 	return s, nil
 }
 
-// All lists the kinds in the order in which they were given.
+func (s *Set) add(k *Kind) error {
+	if _, ok := s.byKind[k.GroupVersionKind()]; ok {
+		return fmt.Errorf("kind %s is given twice", k.GroupVersionKind())
+	}
+	if _, ok := s.byResource[k.GroupVersionResource()]; ok {
+		return fmt.Errorf("resource %s is given twice", k.GroupVersionResource())
+	}
+	s.kinds = append(s.kinds, k)
+	s.byKind[k.GroupVersionKind()] = k
+	s.byResource[k.GroupVersionResource()] = k
+	return nil
+}
+
+// All lists the kinds in the order in which they were given, each version of a kind for itself.
 func (s *Set) All() []*Kind { return slices.Clone(s.kinds) }
+
+// Resources lists one served version of each kind: the stored one or, when that is not served, the one that Kubernetes would prefer.
+// It is for who wants to see each object once.
+func (s *Set) Resources() []*Kind {
+	best := make(map[*Kind]*Kind, len(s.kinds))
+	var out []*Kind
+	for _, k := range s.kinds {
+		stored := k.Stored()
+		had, ok := best[stored]
+		switch {
+		case !ok:
+			out = append(out, stored)
+			best[stored] = k
+		case k == stored || had != stored && CompareVersions(k.Version, had.Version) < 0:
+			best[stored] = k
+		}
+	}
+	for i, stored := range out {
+		out[i] = best[stored]
+	}
+	return out
+}
 
 // ByKind finds a kind by what a manifest says.
 func (s *Set) ByKind(gvk schema.GroupVersionKind) (*Kind, bool) {

@@ -31,6 +31,14 @@ type Strategy struct {
 	// object leaves Status alone, and a write to /status changes only Status, labels and annotations excepted.
 	Status bool
 
+	// Generation says that metadata.generation counts changes outside the metadata even without a status subresource. With
+	// Status it always does, and changes of the status do not count.
+	Generation bool
+
+	// Prune removes from a decoded object of a kind without a Go type what its schema does not know, and answers the paths of
+	// that. Nil keeps everything.
+	Prune func(obj Instance) []string
+
 	// Scale makes the scale subresource; nil means there is none.
 	Scale *Scale
 

@@ -22,7 +22,7 @@ import (
 // read it as the older format.
 const mediaDiscovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
-// group is an API group with its versions, in the order in which the kinds were given.
+// group is an API group with its versions, the preferred one first.
 type group struct {
 	name     string
 	versions []groupVersion
@@ -80,6 +80,9 @@ func groupsOf(kinds []*kind.Kind, more map[schema.GroupResource]review) []group 
 			slices.SortStableFunc(groups[i].versions[j].resources, func(a, b metav1.APIResource) int { return strings.Compare(a.Name, b.Name) })
 		}
 	}
+	for i := range groups {
+		slices.SortFunc(groups[i].versions, func(a, b groupVersion) int { return kind.CompareVersions(a.version, b.version) })
+	}
 	slices.SortStableFunc(groups, func(a, b group) int { // core first
 		switch {
 		case a.name == "" && b.name != "":
@@ -132,7 +135,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request, segments []s
 			}, "v1", "APIVersions")
 		}
 		list := &metav1.APIGroupList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIGroupList"}, Groups: []metav1.APIGroup{}}
-		for _, g := range h.groups {
+		for _, g := range h.served.Load().groups {
 			if g.name != "" {
 				list.Groups = append(list.Groups, g.describe())
 			}
@@ -154,7 +157,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request, segments []s
 }
 
 func (h *Handler) discoverGroup(w http.ResponseWriter, r *http.Request, name, version string) error {
-	for _, g := range h.groups {
+	for _, g := range h.served.Load().groups {
 		if g.name != name {
 			continue
 		}
@@ -207,7 +210,7 @@ func wantsAggregated(r *http.Request) bool {
 
 func (h *Handler) aggregated(core bool) []apidiscoveryv2.APIGroupDiscovery {
 	items := []apidiscoveryv2.APIGroupDiscovery{}
-	for _, g := range h.groups {
+	for _, g := range h.served.Load().groups {
 		if core != (g.name == "") {
 			continue
 		}
@@ -253,7 +256,7 @@ func nested(gv schema.GroupVersion, resources []metav1.APIResource) []apidiscove
 // index answers / with the paths that there are.
 func (h *Handler) index(w http.ResponseWriter, r *http.Request) error {
 	paths := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
-	for _, g := range h.groups {
+	for _, g := range h.served.Load().groups {
 		if g.name == "" {
 			continue
 		}

@@ -59,23 +59,20 @@ func (f *forms) keep(at *atomic.Pointer[[]byte], data []byte) {
 		return
 	}
 	if !at.CompareAndSwap(nil, &data) {
-		return
+		return // another caller was faster
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all = append(f.all, kept{at, &data})
-	for f.held += size; f.held > f.limit; {
-		last := len(f.all) - 1
-		i := rand.IntN(last + 1)
-		if i == last && last > 0 {
-			i-- // not what was just made
-		}
+	for f.held+size > f.limit { // there are others: this one fits
+		i, last := rand.IntN(len(f.all)), len(f.all)-1
 		drop := f.all[i]
 		f.all[i], f.all[last] = f.all[last], kept{}
 		f.all = f.all[:last]
 		f.held -= int64(len(*drop.data))
 		drop.at.CompareAndSwap(drop.data, nil)
 	}
+	f.all = append(f.all, kept{at, &data})
+	f.held += size
 }
 
 // json is an object in compact JSON. Shared objects are not written to.

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,7 +25,7 @@ import (
 
 // Config is what a front needs. Kinds and Client are required.
 type Config struct {
-	Kinds  *kind.Set                           // what is served
+	Kinds  *kind.Set                           // what is served, until SetKinds
 	Client func(user authn.User) client.Client // carries a user's requests; called once per request
 
 	Authenticator authn.Authenticator // nil: everybody is anonymous
@@ -52,12 +53,11 @@ const DefaultVersion = "v1.37.2"
 type Handler struct {
 	cfg     Config
 	log     *zap.Logger
-	docs    *openapi.Documents
 	forms   *forms
 	members *members
 	buffers buffers
 	version versionInfo
-	groups  []group
+	served  atomic.Pointer[served]
 	reviews map[schema.GroupResource]review
 }
 
@@ -91,9 +91,26 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h.forms = newForms(cfg.FormBytes)
 	h.members = newMembers(cfg.FormBytes / 4)
-	h.groups = groupsOf(cfg.Kinds.All(), h.reviews)
-	h.docs = openapi.New(cfg.Kinds, cfg.Version)
+	asked, err := reviewKinds(h.reviews)
+	if err != nil {
+		return nil, err
+	}
+	h.serveKinds(cfg.Kinds, openapi.New(cfg.Kinds, cfg.Version, asked...))
 	return h, nil
+}
+
+// served is what follows from the kinds. It is immutable.
+type served struct {
+	kinds  *kind.Set
+	groups []group
+	docs   *openapi.Documents
+}
+
+// SetKinds makes the front serve other kinds from now on. Requests that are under way keep what they found. Calls must not overlap.
+func (h *Handler) SetKinds(kinds *kind.Set) { h.serveKinds(kinds, h.served.Load().docs.Follow(kinds)) }
+
+func (h *Handler) serveKinds(kinds *kind.Set, docs *openapi.Documents) {
+	h.served.Store(&served{kinds: kinds, groups: groupsOf(kinds.All(), h.reviews), docs: docs})
 }
 
 // ServeHTTP answers one request.

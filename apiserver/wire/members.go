@@ -59,7 +59,7 @@ func (m *members) put(key memberKey, data []byte) {
 	if _, ok := m.at[key]; ok {
 		return
 	}
-	for m.held += int64(len(data)); m.held > m.limit; {
+	for m.held+int64(len(data)) > m.limit {
 		i, last := rand.IntN(len(m.all)), len(m.all)-1
 		m.held -= int64(len(m.all[i].data))
 		delete(m.at, m.all[i].key)
@@ -70,6 +70,7 @@ func (m *members) put(key memberKey, data []byte) {
 		m.all[last] = member{}
 		m.all = m.all[:last]
 	}
+	m.held += int64(len(data))
 	m.at[key] = len(m.all)
 	m.all = append(m.all, member{key, data})
 }

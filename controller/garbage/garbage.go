@@ -58,7 +58,7 @@ func New(m *controller.Manager, cfg Config) error {
 		cfg.Workers = 4
 	}
 	c := &collector{client: m.Client(), logger: m.Logger().Named("garbage"), byKind: map[schema.GroupKind]*watched{}, absents: newAbsentees(absentSize)}
-	for _, k := range cfg.Kinds.All() {
+	for _, k := range cfg.Kinds.Resources() {
 		if k.Is(kind.Event.Kind()) {
 			continue
 		}

@@ -55,7 +55,7 @@ func New(m *controller.Manager, cfg Config) error {
 		client: m.Client(), maxWait: cfg.MaxWait, tries: map[controller.Key]int{},
 		namespaces: controller.InformerFor(m, kind.Namespace), pods: controller.InformerFor(m, kind.Pod),
 	}
-	for _, k := range cfg.Kinds.All() {
+	for _, k := range cfg.Kinds.Resources() {
 		if k.Namespaced {
 			r.kinds = append(r.kinds, k)
 		}

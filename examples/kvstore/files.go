@@ -17,12 +17,20 @@ import (
 	"github.com/keelson-dev/keelson/store/wal"
 )
 
+// openLog opens the log store that --log-store names; nil leaves it to the store.
+func (o *options) openLog() func(dir string) (store.LogStore, error) {
+	switch o.logStore {
+	case "bolt":
+		return store.OpenBoltLog
+	case "wal":
+		return wal.Open
+	}
+	return nil
+}
+
 // fileOptions says how the files of a member that is stopped can be read.
 func (o *options) fileOptions() store.FileOptions {
-	var opts store.FileOptions
-	if o.logStore == "wal" {
-		opts.OpenLog = wal.Open
-	}
+	opts := store.FileOptions{OpenLog: o.openLog()}
 	if o.keys != "" {
 		opts.Keys = store.KeyFile(o.keys)
 	}
@@ -102,7 +110,7 @@ func verify(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// compact makes the bolt file of a member that is stopped as small as it can be.
+// compact makes the log's files of a member that is stopped as small as they can be.
 func compact(ctx context.Context, args []string, out io.Writer) error {
 	o, err := parseFiles("compact", args)
 	if err != nil {
@@ -130,14 +138,14 @@ func migrateLog(ctx context.Context, args []string, out io.Writer) error {
 	if err := o.checkData(); err != nil {
 		return err
 	}
-	to, from, left := wal.Open, store.OpenBoltLog, "raft.db"
+	to, left := wal.Open, "raft.db"
 	if args[0] == "bolt" {
-		to, from, left = from, to, "wal"
+		to, left = store.OpenBoltLog, "wal"
 	}
-	if err := store.MigrateLog(ctx, o.dataDir, from, to); err != nil {
+	if err := store.MigrateLog(ctx, o.dataDir, o.openLog(), to); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "the log of %[1]s is in %[2]s now: start it with --log-store %[2]s. %[3]s is not used any more and can be removed\n",
+	fmt.Fprintf(out, "the log of %s is in %s now. %s is not used any more and can be removed\n",
 		o.dataDir, args[0], filepath.Join(o.dataDir, left))
 	return nil
 }

@@ -37,7 +37,7 @@ func commands() []command {
 		{"move-leader", "NAME", "have another member lead", moveLeader},
 		{"snapshot", "save FILE | restore FILE --data-dir DIR [--name ... --peers ...]", "back up a running member; begin a new store with a back-up", snapshot},
 		{"verify", "--data-dir DIR", "check the files of a member that is stopped, and say what they hold", verify},
-		{"compact", "--data-dir DIR", "make the bolt file of a member that is stopped small", compact},
+		{"compact", "--data-dir DIR", "make the files of the log of a member that is stopped small", compact},
 		{"migrate-log", "bolt|wal --data-dir DIR", "move the log of a member that is stopped to the other log store", migrateLog},
 		{"recover", "--data-dir DIR [--name ... --peers ...]", "make a new cluster of one of the files of a survivor, when the majority is lost", recoverFiles},
 	}

@@ -182,14 +182,19 @@ func TestMigrateLog(t *testing.T) {
 	_, err = s.Put(t.Context(), store.PutRequest{Key: []byte("a")})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	for _, to := range []string{"wal", "bolt"} {
-		require.Contains(t, run(t, "migrate-log", to, "--data-dir", dir), "start it with --log-store "+to)
-		require.Contains(t, run(t, "verify", "--data-dir", dir, "--log-store", to), " 1 keys")
-		member := start(t, "--listen-client", "127.0.0.1:0", "--data-dir", dir, "--log-store", to)
+	for i, to := range []string{"bolt", "wal"} {
+		require.Contains(t, run(t, "migrate-log", to, "--data-dir", dir), dir+" is in "+to+" now")
+		args := []string{"--data-dir", dir, "--log-store", to}
+		if i > 0 {
+			args = args[:2]
+		}
+		require.Contains(t, run(t, append([]string{"verify"}, args...)...), " 1 keys")
+		member := start(t, append([]string{"--listen-client", "127.0.0.1:0"}, args...)...)
 		member.says(t, "serving at ")
 		member.finish(t)
+		require.Contains(t, run(t, "compact", "--data-dir", dir), "bytes before")
 	}
-	require.ErrorIs(t, dispatch(t.Context(), []string{"migrate-log", "bolt", "--data-dir", dir}, io.Discard), store.ErrLogStore)
+	require.ErrorIs(t, dispatch(t.Context(), []string{"migrate-log", "bolt", "--log-store", "bolt", "--data-dir", dir}, io.Discard), store.ErrLogStore)
 }
 
 // TestCluster goes through README.md: three members with TLS, one more, one less, a back-up.

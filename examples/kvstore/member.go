@@ -20,7 +20,6 @@ import (
 
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
-	"github.com/keelson-dev/keelson/store/wal"
 )
 
 // serve runs a member until ctx ends.
@@ -121,9 +120,7 @@ func (o *options) clientURL(addr net.Addr) string {
 func open(ctx context.Context, o options, cfg store.Config) (*store.Store, error) {
 	cfg.Dir, cfg.QuotaBytes, cfg.Retention, cfg.SnapshotEntries = o.dataDir, o.quota, o.retention, o.snapshotEntries
 	cfg.Name, cfg.Peers, cfg.Join = o.name, o.peers, o.join
-	if o.logStore == "wal" {
-		cfg.OpenLog = wal.Open
-	}
+	cfg.OpenLog = o.openLog()
 	if o.keys != "" {
 		cfg.Keys = store.KeyFile(o.keys)
 	}

@@ -83,7 +83,7 @@ func checkAddr(addr string) error {
 func (o *options) memberFlags(f *flag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "this member's name in --peers; without it the store has one member and no peers")
 	f.StringVar(&o.dataDir, "data-dir", "", "directory of this member's files; without it a temporary one that is removed at the end")
-	f.StringVar(&o.logStore, "log-store", "bolt", "what keeps the log: bolt, or wal, which takes one disk sync for a write instead of two; a directory stays with the one it began with")
+	f.StringVar(&o.logStore, "log-store", "", "what keeps the log of a new directory: wal, or bolt, which takes two disk syncs for a write instead of one; default is wal, and otherwise what the directory has")
 	f.StringVar(&o.keys, "keys", "", "file of keys to encrypt log and snapshots with, a line of NAME BASE64 each, the one to use first; see package store's KeyFile")
 	f.Var(&o.peers, "peers", "all members as NAME=HOST:PORT,...: where they reach each other. Once the directory has data it says who is a member")
 }
@@ -152,7 +152,7 @@ func (o *options) check() error {
 }
 
 func (o *options) checkFiles() error {
-	if o.logStore != "bolt" && o.logStore != "wal" {
+	if o.logStore != "" && o.logStore != "bolt" && o.logStore != "wal" {
 		return usage("--log-store %q: want bolt or wal", o.logStore)
 	}
 	if o.keys != "" {

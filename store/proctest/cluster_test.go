@@ -71,7 +71,7 @@ func found(t *testing.T, names ...string) *cluster {
 	require.NoError(t, os.WriteFile(keys, []byte("first "+base64.StdEncoding.EncodeToString(make([]byte, store.KeySize))+"\n"), 0o600))
 	for i, p := range peers { // members may keep their files in different ways
 		n := c.define(p.Name, peers)
-		n.cfg.WAL = i == 1
+		n.cfg.Bolt = i == 1
 		if i == 2 {
 			n.cfg.Keys = keys
 		}

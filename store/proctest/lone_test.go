@@ -25,7 +25,7 @@ func TestKillLone(t *testing.T) {
 		t.Run(logs, func(t *testing.T) {
 			c := newCluster(t)
 			c.lone()
-			c.node("lone").cfg.WAL = logs == "wal"
+			c.node("lone").cfg.Bolt = logs == "bolt"
 			c.start("lone")
 			l := drive(c, 6, "lone")
 			for range *cycles {

@@ -23,7 +23,6 @@ import (
 
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/store/etcdapi"
-	"github.com/keelson-dev/keelson/store/wal"
 )
 
 // memberConfig is what a member's process is told.
@@ -36,7 +35,7 @@ type memberConfig struct {
 	Client        string // for clients
 	Cert, Key, CA string // files, read for each connection; empty is no TLS
 	Snapshot      uint64
-	WAL           bool   // the log store of package wal
+	Bolt          bool   // the log store in a bolt file
 	Keys          string // file of keys; empty for no encryption
 }
 
@@ -78,8 +77,8 @@ func runMember(text string) error {
 			return err
 		}
 	}
-	if cfg.WAL {
-		storeCfg.OpenLog = wal.Open
+	if cfg.Bolt {
+		storeCfg.OpenLog = store.OpenBoltLog
 	}
 	if cfg.Keys != "" {
 		storeCfg.Keys = store.KeyFile(cfg.Keys)
