@@ -160,6 +160,9 @@ func listAll(ctx context.Context, c Client, req *Request, limit int64) (*View, e
 	list := *req
 	list.Verb = List
 	list.List.Limit, list.List.Continue = limit, ""
+	if list.List.ResourceVersion != "" && list.List.ResourceVersionMatch == "" {
+		list.List.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan // with a limit and nothing said, a server takes it for exactly that one
+	}
 	var view View
 	for {
 		resp, err := c.Do(ctx, &list)
