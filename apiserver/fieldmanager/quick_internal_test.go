@@ -23,16 +23,22 @@ import (
 // TestQuickIsTheGeneral writes random objects of every built-in kind in random ways, each write once the quick way and once upstream's:
 // their outcomes are the same, byte for byte.
 func TestQuickIsTheGeneral(t *testing.T) {
+	quick, general := 0, 0
 	for _, k := range builtin.Kinds() {
-		t.Run(k.Name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testQuick(t, k) }) })
+		t.Run(k.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q, g := testQuick(t, k)
+				quick, general = quick+q, general+g
+			})
+		})
 	}
+	require.Greater(t, quick, 5*general, "the quick way is taken: %d times, %d not", quick, general)
 }
 
-func testQuick(t *testing.T, k *kind.Kind) {
-	quick, general := 0, 0
+func testQuick(t *testing.T, k *kind.Kind) (quick, general int) {
 	require.NoError(t, k.Complete())
 	m := New(func() []*kind.Kind { return []*kind.Kind{k} })
-	for seed := range uint64(40) {
+	for seed := range uint64(14) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var live kind.Instance
 		for step := range 8 {
@@ -75,7 +81,7 @@ func testQuick(t *testing.T, k *kind.Kind) {
 			live.SetUID("1")
 		}
 	}
-	require.Greater(t, quick, 3*general, "the quick way is taken: %d times, %d not", quick, general)
+	return quick, general
 }
 
 func printed(obj kind.Instance) string {
@@ -136,7 +142,7 @@ func fill(v reflect.Value, random *rand.Rand, depth int) {
 		for i := range n {
 			fill(v.Index(i), random, depth-1)
 			for f := range min(3, fieldsOfStruct(v.Index(i))) { // which the keys are among: different, but for a few
-				if f := v.Index(i).Field(f); f.Kind() == reflect.String && random.IntN(100) > 0 {
+				if f := v.Index(i).Field(f); f.CanSet() && f.Kind() == reflect.String && random.IntN(100) > 0 {
 					f.SetString(fmt.Sprint("k", i+random.IntN(2)*3))
 				}
 			}
