@@ -197,11 +197,14 @@ func BenchmarkGet(b *testing.B) {
 						}
 						return err
 					}
-					res, err := s.Range(b.Context(), store.RangeRequest{Key: key, Serializable: true})
-					if err == nil && len(res.KVs) != 1 {
+					v, err := s.SerializableView()
+					if err != nil {
+						return err
+					}
+					if _, found := v.Get(key); !found {
 						return fmt.Errorf("no key %s", key)
 					}
-					return err
+					return nil
 				})
 			})
 		})
