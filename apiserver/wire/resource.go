@@ -65,36 +65,10 @@ func (h *Handler) resource(w *response, r *http.Request, user authn.User, p reso
 }
 
 // subresources are those that a kind declares, in one list.
-func subresources(k *kind.Kind) []string {
-	var out []string
-	if k.Status {
-		out = append(out, "status")
-	}
-	if k.Scale != nil {
-		out = append(out, "scale")
-	}
-	for _, s := range k.Subresources {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
+func subresources(k *kind.Kind) []string { return k.SubresourceNames() }
 
 // methods says what a subresource is used for.
-func methods(subresource string) []string {
-	switch subresource {
-	case "binding", "eviction", "token":
-		return []string{http.MethodPost}
-	case "finalize":
-		return []string{http.MethodPut}
-	case "log":
-		return []string{http.MethodGet, http.MethodHead}
-	case "exec", "attach", "portforward":
-		return []string{http.MethodGet, http.MethodPost}
-	}
-	return []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch}
-}
+func methods(subresource string) []string { return kind.SubresourceMethods(subresource) }
 
 func (c *call) serve() error {
 	if c.path.subresource != "" && !slices.Contains(methods(c.path.subresource), c.r.Method) {
