@@ -23,12 +23,13 @@ type behaviour[T kind.Instance] struct {
 	fields         map[string]func(T) string
 	claims         func(obj T) []string
 	subresources   []string
+	verbs          []string // nil means all of them
 }
 
 // of gives the kind with the behaviour b.
 func (b behaviour[T]) of(t kind.Type[T]) *kind.Kind {
 	s := kind.Strategy{
-		Status: b.status, Scale: b.scale, Columns: b.columns, Subresources: b.subresources,
+		Status: b.status, Scale: b.scale, Columns: b.columns, Subresources: b.subresources, Verbs: b.verbs,
 		Default: adapt(b.defaults), Prepare: b.preparer(), Validate: b.validator(), ValidateStatus: pair(b.validateStatus), Warnings: pair(b.warnings),
 	}
 	if b.gracePeriod != nil {

@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"slices"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -59,9 +60,16 @@ type Strategy struct {
 	// them in the transaction that writes the object, and frees them with it.
 	Claims func(obj Instance) []string
 
+	// Verbs are those with which clients on the network may use the kind, of create, delete, deletecollection, get, list, patch,
+	// update and watch; nil means all of them.
+	Verbs []string
+
 	// Subresources names further subresources the server routes for the kind, such as binding, eviction, log, exec.
 	Subresources []string
 }
+
+// Serves reports whether clients on the network may use the kind with a verb.
+func (s *Strategy) Serves(verb string) bool { return s.Verbs == nil || slices.Contains(s.Verbs, verb) }
 
 // Column is one column of kubectl's table.
 type Column struct {

@@ -165,6 +165,9 @@ func (k *Kind) inherit() {
 	s.Status = s.Status || of.Status
 	s.Generation = s.Generation || of.Generation
 	s.OrphanByDefault = s.OrphanByDefault || of.OrphanByDefault
+	if s.Verbs == nil {
+		s.Verbs = of.Verbs
+	}
 	if s.Subresources == nil {
 		s.Subresources = of.Subresources
 	}
