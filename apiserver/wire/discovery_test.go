@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -154,19 +155,23 @@ func TestDiscoveryForms(t *testing.T) {
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
 		require.Equal(t, c.apiVersion, got.APIVersion, c.accept)
 	}
-	for _, accept := range []string{"text/css", "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", strings.Repeat("a/b,", 5000), ";;;,,,=", "application/json;as=Table"} {
+	for _, accept := range []string{"text/css", strings.Repeat("a/b,", 5000), ";;;,,,=", "application/json;as=Table"} {
 		w := ask(h, "GET", "/apis", "", "Accept: "+accept)
 		require.Equal(t, 406, w.Code, accept)
 		var status metav1.Status
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &status))
 		require.Equal(t, metav1.StatusReasonNotAcceptable, status.Reason)
 	}
-	for _, path := range []string{"/apis/none", "/apis/apps/v2", "/api/v2", "/api/v1/none/of/these/that/there/are", "/openapi/v4", "/openapi", "/openapi/v3/apis/none/v1"} {
+	for _, path := range []string{"/apis/none", "/apis/apps/v2", "/api/v2", "/api/v1/none/of/these/that/there/are"} {
 		w := ask(h, "GET", path, "", "Accept: application/json")
 		require.Equal(t, 404, w.Code, path)
 		var status metav1.Status
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &status), path)
 		require.Equal(t, metav1.StatusReasonNotFound, status.Reason, path)
+	}
+	for _, path := range []string{"/openapi/v4", "/openapi", "/openapi/v3/apis/none/v1", "/readyz/none", "/readyz/ping/x"} {
+		w := ask(h, "GET", path, "", "Accept: application/json")
+		require.Equal(t, "404 404 page not found\n", fmt.Sprint(w.Code, " ", w.Body.String()), path)
 	}
 }
 

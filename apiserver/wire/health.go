@@ -36,14 +36,14 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request, segments []stri
 	path := segments[0]
 	checks := h.checks(path)
 	if len(segments) > 2 {
-		return notFound(r)
+		return h.notFoundPage(w, r)
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-cache, no-store, must-revalidate")
 	if len(segments) == 2 {
 		i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == segments[1] })
 		if i < 0 {
-			return notFound(r)
+			return h.notFoundPage(w, r)
 		}
 		if !h.healthy(r, checks[i]) {
 			return h.send(w, r, http.StatusInternalServerError, mediaText, []byte("internal server error: reason withheld\n"))
