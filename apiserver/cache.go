@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/fieldmanager"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/store"
 	"github.com/keelson-dev/keelson/watch"
@@ -47,6 +48,8 @@ type cache struct {
 	kind   *kind.Kind
 	prefix string
 	server *Server
+	fields *fieldmanager.Manager
+	scale  *fieldmanager.Scale // nil for kinds that can't be scaled
 
 	retired atomic.Bool // the kind was removed or replaced: nothing comes any more
 
@@ -58,7 +61,12 @@ type cache struct {
 }
 
 func newCache(s *Server, k *kind.Kind) *cache {
-	return &cache{kind: k, prefix: prefixOf(k), server: s, tree: btree.NewG(treeDegree, byKey)}
+	c := &cache{kind: k, prefix: prefixOf(k), server: s, tree: btree.NewG(treeDegree, byKey)}
+	c.fields = fieldmanager.New(func() []*kind.Kind { return s.served.Load().versions(k) })
+	if k.Scale != nil {
+		c.scale = fieldmanager.NewScale(c.fields, k)
+	}
+	return c
 }
 
 // indexed are the field selectors under which watches are found without being compared.

@@ -26,10 +26,18 @@ const (
 var metadataPath = field.NewPath("metadata")
 
 func (c *call) create(ctx context.Context) (*client.Response, error) {
+	return c.createFrom(ctx, c.object)
+}
+
+// createFrom creates what make answers, which is asked again when a generated name or a claim was taken.
+func (c *call) createFrom(ctx context.Context, make func() (kind.Instance, error)) (*client.Response, error) {
 	claimed, generated := 0, 0
 	for {
-		obj, err := c.newObject(ctx)
+		obj, err := make()
 		if err != nil {
+			return nil, err
+		}
+		if obj, err = c.newObject(ctx, obj); err != nil {
 			return nil, err
 		}
 		name := obj.GetName()
@@ -50,11 +58,7 @@ func (c *call) create(ctx context.Context) (*client.Response, error) {
 }
 
 // newObject takes the client's object through the pipeline, up to the store.
-func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
-	obj, err := c.object()
-	if err != nil {
-		return nil, err
-	}
+func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance, error) {
 	if rv := obj.GetResourceVersion(); rv != "" {
 		return nil, badRequest("create %s: resourceVersion may not be set on a new object, it is %q", c.kind, rv)
 	}
@@ -63,7 +67,6 @@ func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
 	obj.SetCreationTimestamp(now())
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)
-	obj.SetManagedFields(nil)
 	obj.SetSelfLink("")
 	obj.SetGeneration(0)
 	if c.kind.Status || c.kind.Generation {
@@ -80,6 +83,9 @@ func (c *call) newObject(ctx context.Context) (kind.Instance, error) {
 		obj.SetName(base + rand.String(randomSuffix))
 	}
 	c.applyDefaults(obj)
+	if !c.applied {
+		c.cache.fields.Update(ctx, c.kind, "", nil, obj, c.manager())
+	}
 	r := c.admissionRequest(client.Create, obj, nil)
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err

@@ -34,6 +34,17 @@ type served struct {
 // cache answers the cache of the kind that a version belongs to.
 func (s *served) cache(k *kind.Kind) *cache { return s.caches[k.Stored()] }
 
+// versions are all versions of a kind that are served, given the stored one.
+func (s *served) versions(stored *kind.Kind) []*kind.Kind {
+	var out []*kind.Kind
+	for _, k := range s.kinds.All() {
+		if k.Stored() == stored {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
 // defined is a definition as the feed knows it.
 type defined struct {
 	object kind.Instance

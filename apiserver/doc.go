@@ -13,6 +13,9 @@
 // A write compares the revision it was made from. One that lost a race is made again from the newest object, unless the
 // client named the version it means: then it is 409 Conflict.
 //
+// Managed fields are kept for every write (package fieldmanager). A server-side apply is merged into the newest object, or makes one,
+// and goes on as an update or a create does.
+//
 // # Reading
 //
 // [Server.Run] reads everything under /registry/ once and follows the store from there. Each kind's objects are decoded
@@ -42,6 +45,5 @@
 //
 // # What it does not do
 //
-// Server-side apply is answered with 415; managedFields are dropped.
 // Garbage collection, namespace emptying and everything else that takes more than one object is left to controllers.
 package apiserver

@@ -33,6 +33,9 @@ func structures(document []byte) int {
 type patcher func(document []byte, sample any) ([]byte, error)
 
 func (c *call) patch(ctx context.Context) (*client.Response, error) {
+	if c.req.PatchType == types.ApplyYAMLPatchType {
+		return c.apply(ctx)
+	}
 	apply, err := c.safePatcher()
 	if err != nil {
 		return nil, err
@@ -50,12 +53,15 @@ func (c *call) patch(ctx context.Context) (*client.Response, error) {
 }
 
 func (c *call) patchScale(ctx context.Context) (*client.Response, error) {
+	if c.req.PatchType == types.ApplyYAMLPatchType {
+		return c.applyScale(ctx)
+	}
 	apply, err := c.safePatcher()
 	if err != nil {
 		return nil, err
 	}
-	return c.rescale(ctx, func(old kind.Instance) (*autoscalingv1.Scale, error) {
-		document, err := json.Marshal(c.scaleOf(old))
+	return c.rescale(ctx, func(old *autoscalingv1.Scale) (*autoscalingv1.Scale, error) {
+		document, err := json.Marshal(old)
 		if err != nil {
 			return nil, err
 		}
@@ -176,12 +182,9 @@ func (c *call) patcher() (patcher, error) {
 			}
 			return out, nil
 		}, nil
-	case types.ApplyYAMLPatchType, types.ApplyCBORPatchType:
-		return nil, status(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-			"server-side apply is not served here: use client-side apply, or a merge patch")
 	}
 	return nil, status(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-		"the patch type %q is unknown: use %s, %s or %s", c.req.PatchType, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType)
+		"the patch type %q is unknown: use %s, %s, %s or %s", c.req.PatchType, types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType)
 }
 
 func (c *call) jsonPatcher(data []byte) (patcher, error) {

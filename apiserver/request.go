@@ -33,6 +33,7 @@ type call struct {
 	kind     *kind.Kind // in the version of the request
 	user     authn.User
 	req      client.Request // a shallow copy; Object is still the caller's
+	applied  bool           // the object is the outcome of a server-side apply, which has settled who manages its fields
 	warnings []string       // of the last attempt
 	ignored  []string       // fields of a patch that do not exist, when the client wants a warning only
 }
@@ -75,6 +76,9 @@ func (s *Server) enter(ctx context.Context, user authn.User, req *client.Request
 		return nil, err
 	}
 	if err := c.authorize(ctx, verb); err != nil {
+		return nil, err
+	}
+	if err := c.checkOptions(verb); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -24,6 +24,7 @@ func (c *call) scaleOf(obj kind.Instance) *autoscalingv1.Scale {
 	scale.ObjectMeta = metav1.ObjectMeta{
 		Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
 		ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),
+		ManagedFields: c.cache.scale.Of(c.kind, obj.GetManagedFields()),
 	}
 	return &scale
 }
@@ -41,15 +42,20 @@ func (c *call) updateScale(ctx context.Context) (*client.Response, error) {
 	if !ok {
 		return nil, badRequest("update %s/scale: the object is a %T, must be a *autoscaling/v1.Scale", c.kind, c.req.Object)
 	}
-	return c.rescale(ctx, func(kind.Instance) (*autoscalingv1.Scale, error) { return scale, nil })
+	return c.rescale(ctx, func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error) { return scale.DeepCopy(), nil })
 }
 
-// rescale sets the replica count to what make answers for the newest object.
-func (c *call) rescale(ctx context.Context, make func(old kind.Instance) (*autoscalingv1.Scale, error)) (*client.Response, error) {
+// rescale sets the replica count to what make answers for the newest object's Scale, which it must not change.
+func (c *call) rescale(ctx context.Context, make func(old *autoscalingv1.Scale) (*autoscalingv1.Scale, error)) (*client.Response, error) {
 	resp, err := c.modify(ctx, func(old kind.Instance) (kind.Instance, error) {
-		scale, err := make(old)
+		was := c.scaleOf(old)
+		scale, err := make(was)
 		if err != nil {
 			return nil, err
+		}
+		if !c.applied {
+			scale.TypeMeta = was.TypeMeta
+			c.cache.scale.Update(ctx, was, scale, c.manager())
 		}
 		if scale.Spec.Replicas < 0 {
 			at := field.NewPath("spec", "replicas")
@@ -61,6 +67,7 @@ func (c *call) rescale(ctx context.Context, make func(old kind.Instance) (*autos
 			obj.SetUID(scale.UID)
 		}
 		c.kind.Scale.Set(obj, scale.Spec.Replicas)
+		obj.SetManagedFields(c.cache.scale.Parent(c.kind, old.GetManagedFields(), scale.ManagedFields))
 		return obj, nil
 	})
 	if err == nil {

@@ -10,6 +10,9 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
+// textModified is upstream's, which people look for in their logs.
+const textModified = "the object has been modified; please apply your changes to the latest version and try again"
+
 // proposal makes the object that the client wants from the newest one, which it must not change.
 type proposal func(old kind.Instance) (kind.Instance, error)
 
@@ -56,19 +59,24 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		if _, err := client.ParseRevision(rv); err != nil {
 			return nil, invalid(c.kind, c.req.Name, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), rv, err.Error())})
 		}
-		return nil, conflict(c.kind, c.req.Name, "the object was read at version %s and is now at %s: read it again and repeat the change", rv, old.GetResourceVersion())
+		return nil, conflict(c.kind, c.req.Name, "%s", textModified)
 	}
-	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
-		return nil, conflict(c.kind, c.req.Name, "the uid is %s, the request is about the object with uid %s", old.GetUID(), uid)
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && c.req.Verb != client.Patch { // there it is a change of an immutable field
+		return nil, conflict(c.kind, c.req.Name, "Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, old.GetUID())
 	}
 	whole := c.req.Subresource == "" || c.req.Subresource == subScale
 	if c.req.Subresource == subStatus {
+		entries := obj.GetManagedFields()
 		obj = c.statusOnly(obj, old)
+		if c.applied {
+			obj.SetManagedFields(entries)
+		}
 	}
 	c.carryOver(obj, old, whole)
 	if whole {
 		c.applyDefaults(obj)
 	}
+	c.manage(ctx, obj, old)
 	r := c.admissionRequest(client.Update, obj, old)
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err
@@ -109,7 +117,6 @@ func (c *call) carryOver(obj, old kind.Instance, whole bool) {
 	obj.SetNamespace(old.GetNamespace())
 	obj.SetResourceVersion(old.GetResourceVersion())
 	obj.SetGeneration(old.GetGeneration())
-	obj.SetManagedFields(nil)
 	obj.SetSelfLink("")
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())

@@ -1,12 +1,10 @@
 package apiserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keelson-dev/keelson/apiserver/admission"
@@ -32,20 +30,12 @@ var (
 func (c *call) store(ctx context.Context, old *entry, obj kind.Instance) (kind.Instance, error) {
 	key := c.cache.key(obj.GetNamespace(), obj.GetName())
 	obj.SetResourceVersion("")
-	obj.SetManagedFields(nil)
 	obj.SetSelfLink("")
-	stored, err := c.stored(ctx, obj)
+	stored, raw, err := c.encode(ctx, old, obj)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := c.cache.kind.Encode(stored)
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
-	if len(raw) > maxObjectBytes {
-		return nil, tooLarge(len(raw))
-	}
-	if old != nil && bytes.Equal(raw, old.raw) {
+	if raw == nil {
 		return old.obj, nil
 	}
 	if c.req.DryRun {

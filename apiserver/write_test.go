@@ -40,7 +40,8 @@ func TestCreate(t *testing.T) {
 	require.Equal(t, int64(1), f.Generation)
 	require.Equal(t, "default", f.Spec.Image)
 	require.Zero(t, f.Status.Ready)
-	require.Empty(t, f.ManagedFields)
+	require.Len(t, f.ManagedFields, 1, "what is unreadable counts as none")
+	require.Equal(t, `{"f:spec":{"f:image":{},"f:size":{}}}`, f.ManagedFields[0].FieldsV1.GetRawString())
 	require.Equal(t, "Fleet", f.Kind)
 
 	kv, found, err := s.Store().Get(ctx, []byte("/registry/games.example.com/fleets/default/lobby"))
@@ -238,10 +239,10 @@ func TestPatch(t *testing.T) {
 		"merge wrong type":   {types.MergePatchType, `{"spec":{"size":"many"}}`, metav1.StatusReasonInvalid},
 		"merge another kind": {types.MergePatchType, `{"kind":"Pod"}`, metav1.StatusReasonBadRequest},
 		"stale":              {types.MergePatchType, `{"metadata":{"resourceVersion":"1"}}`, metav1.StatusReasonConflict},
-		"uid":                {types.MergePatchType, `{"metadata":{"uid":"1"}}`, metav1.StatusReasonConflict},
+		"uid":                {types.MergePatchType, `{"metadata":{"uid":"1"}}`, metav1.StatusReasonInvalid},
 		"name":               {types.MergePatchType, `{"metadata":{"name":"other"}}`, metav1.StatusReasonBadRequest},
 		"strategic":          {types.StrategicMergePatchType, `{}`, metav1.StatusReasonUnsupportedMediaType},
-		"apply":              {types.ApplyYAMLPatchType, `{}`, metav1.StatusReasonUnsupportedMediaType},
+		"apply, no manager":  {types.ApplyYAMLPatchType, `{}`, metav1.StatusReasonInvalid},
 		"unknown":            {"x/y", `{}`, metav1.StatusReasonUnsupportedMediaType},
 	} {
 		t.Run(name, func(t *testing.T) {

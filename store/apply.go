@@ -88,13 +88,13 @@ func (v *view) compare(c *Compare, may *visits) bool {
 		return c.holds(v.current(c.Key))
 	}
 	any, all, to, cost := false, true, limit(c.End), c.perVisit()
-	v.items.ascend(text(c.Key), func(it *item) bool {
-		if to != "" && it.key() >= to || !may.take(cost) {
+	v.items.ascend(text(c.Key), func(newest *version) bool {
+		if to != "" && newest.name() >= to || !may.take(cost) {
 			return false
 		}
-		if !it.newest.tombstone() {
+		if at := newest.at(v.revision); at != nil {
 			any = true
-			all = c.holds(&it.newest.KV)
+			all = c.holds(&at.KV)
 		}
 		return all
 	})
@@ -104,10 +104,10 @@ func (v *view) compare(c *Compare, may *visits) bool {
 	return all
 }
 
-// current returns the newest version of a key, nil if it does not exist.
+// current returns the version of a key that holds at the view's revision, nil if it does not exist.
 func (v *view) current(key []byte) *KV {
-	if it := v.items.get(text(key)); it != nil && !it.newest.tombstone() {
-		return &it.newest.KV
+	if at := v.items.get(text(key)).at(v.revision); at != nil {
+		return &at.KV
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (st *state) rangeWithin(req *RangeRequest) *RangeResult {
 func (st *state) runPut(put *PutRequest) *version {
 	value, lease := put.Value, put.Lease
 	if put.IgnoreValue || put.IgnoreLease {
-		if current := st.current(put.Key); current != nil {
+		if current := st.items.get(text(put.Key)); current != nil && !current.tombstone() { // also from this transaction
 			if put.IgnoreValue {
 				value = current.Value
 			}

@@ -87,10 +87,14 @@ func (m *machine) distort() func(*machineSnapshot) {
 func (v *view) withoutTombstones() *view {
 	bare := *v
 	bare.items = tree{}
-	v.items.ascend("", func(it *item) bool {
-		if !it.newest.tombstone() {
-			kept := slices.DeleteFunc(slices.Clone(it.older), (*version).tombstone)
-			bare.items.set(newItem(append(kept, it.newest)))
+	v.items.ascend("", func(newest *version) bool {
+		if newest = newest.at(v.revision); newest != nil {
+			kept := slices.DeleteFunc(newest.since(newest.oldest()), (*version).tombstone)
+			for i := range kept {
+				copied := *kept[i]
+				kept[i] = &copied
+			}
+			bare.items.set(chain(kept))
 		}
 		return true
 	})

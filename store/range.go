@@ -30,19 +30,17 @@ func limit(end []byte) string {
 // ascend calls visit for each key of the range that exists at revision, in order, until it returns false.
 func (v *view) ascend(start, end []byte, revision int64, visit func(*version) bool) {
 	if len(end) == 0 {
-		if it := v.items.get(text(start)); it != nil {
-			if at := it.at(revision); at != nil {
-				visit(at)
-			}
+		if at := v.items.get(text(start)).at(revision); at != nil {
+			visit(at)
 		}
 		return
 	}
 	to := limit(end)
-	v.items.ascend(text(start), func(it *item) bool {
-		if to != "" && it.key() >= to {
+	v.items.ascend(text(start), func(newest *version) bool {
+		if to != "" && newest.name() >= to {
 			return false
 		}
-		at := it.at(revision)
+		at := newest.at(revision)
 		return at == nil || visit(at)
 	})
 }

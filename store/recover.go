@@ -132,7 +132,7 @@ func install(ctx context.Context, logs *checkedLog, files *snapshotFiles, r *rep
 	return r.contents(), nil
 }
 
-// renew makes a state the beginning of a new store: the newest versions only, at a revision far above, of a new
+// renew makes a state, of which there is no view, the beginning of a new store: the newest versions only, at a revision far above, of a new
 // cluster.
 func (st *state) renew() error {
 	if st.revision > 1<<62 {
@@ -140,9 +140,10 @@ func (st *state) renew() error {
 	}
 	var newest tree
 	st.bytes, st.touched = 0, nil
-	st.items.ascend("", func(it *item) bool {
-		if v := it.newest; !v.tombstone() {
-			newest.set(&item{newest: v})
+	st.items.ascend("", func(v *version) bool {
+		if !v.tombstone() {
+			v.follow(nil)
+			newest.set(v)
 			st.bytes += versionSize(v)
 		}
 		return true

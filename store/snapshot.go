@@ -78,11 +78,11 @@ func (v *view) encodeWith(out io.Writer, sessions *btree.BTreeG[*session]) error
 		return w.err == nil
 	})
 	w.int(int64(v.items.n))
-	v.items.ascend("", func(it *item) bool {
-		w.bytes(it.newest.Key)
-		w.int(int64(it.len()))
-		for i := range it.len() {
-			ver := it.version(i)
+	v.items.ascend("", func(newest *version) bool {
+		newest = newest.upTo(v.revision)
+		w.bytes(newest.Key)
+		w.int(int64(newest.depth) + 1)
+		for _, ver := range newest.since(newest.oldest()) {
 			w.int(ver.ModRevision)
 			w.int(int64(ver.sub))
 			w.int(ver.Version)
@@ -348,12 +348,12 @@ func (r *snapshotReader) items(st *state) {
 		if r.err != nil {
 			return
 		}
-		it := newItem(versions)
-		st.items.set(it)
-		if !it.newest.tombstone() {
+		newest := chain(versions)
+		st.items.set(newest)
+		if !newest.tombstone() {
 			st.keys++
-			if it.newest.Lease != 0 {
-				st.attached.ReplaceOrInsert(attachment{it.newest.Lease, it.key()})
+			if newest.Lease != 0 {
+				st.attached.ReplaceOrInsert(attachment{newest.Lease, newest.name()})
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"hash/crc32"
 	"slices"
 	"sort"
@@ -20,67 +19,6 @@ const degree = 16
 
 // versionOverhead is what a version costs beside its key and value, roughly.
 const versionOverhead = 160
-
-// version is one version of a key. A tombstone has Version 0 and only Key and ModRevision.
-type version struct {
-	KV
-	sub int32 // order among the changes of its revision
-}
-
-func (v *version) tombstone() bool { return v.Version == 0 }
-
-// inOrder compares versions by when they were made.
-func inOrder(a, b *version) int {
-	if a.ModRevision != b.ModRevision {
-		return cmp.Compare(a.ModRevision, b.ModRevision)
-	}
-	return cmp.Compare(a.sub, b.sub)
-}
-
-// item is what the tree holds of a key. It is immutable; a change replaces it. The backing array of older is shared
-// with older items of the key, which see less of it, and only the newest appends.
-type item struct {
-	newest *version
-	older  []*version // oldest first
-}
-
-// newItem returns an item of versions, oldest first, of which there is one at least.
-func newItem(versions []*version) *item {
-	last := len(versions) - 1
-	return &item{newest: versions[last], older: versions[:last:last]}
-}
-
-func (it *item) key() string { return text(it.newest.Key) }
-
-func (it *item) len() int { return len(it.older) + 1 }
-
-// version returns one of the versions; 0 is the oldest.
-func (it *item) version(i int) *version {
-	if i == len(it.older) {
-		return it.newest
-	}
-	return it.older[i]
-}
-
-// before returns the number of versions that are not after revision.
-func (it *item) before(revision int64) int {
-	if it.newest.ModRevision <= revision {
-		return it.len()
-	}
-	return sort.Search(len(it.older), func(i int) bool { return it.older[i].ModRevision > revision })
-}
-
-// at returns the version that holds at revision, nil if the key does not exist then.
-func (it *item) at(revision int64) *version {
-	n := it.before(revision)
-	if n == 0 {
-		return nil
-	}
-	if v := it.version(n - 1); !v.tombstone() {
-		return v
-	}
-	return nil
-}
 
 type leaseRecord struct {
 	id       int64
@@ -322,72 +260,67 @@ func (st *state) commit() {
 	st.revision++
 }
 
-// put appends a version; the caller has begun a revision.
+// put appends a version; the caller has begun a revision. It returns the version before, nil if the key did not exist.
 func (st *state) put(key, value []byte, lease int64) *version {
 	if st.bugs.misapplies {
 		value = append(bytes.Clone(value), '!')
 	}
 	revision := st.revision + 1
-	place := st.items.place(text(key))
-	var it *item
-	if place != nil {
-		it = *place
-	}
-	var prev *version
+	place := st.items.find(text(key))
+	var prev *version // unless it is a tombstone
 	next := &version{sub: st.sub}
 	next.Value = bytes.Clone(value)
 	next.ModRevision, next.CreateRevision, next.Version, next.Lease = revision, revision, 1, lease
-	if it != nil {
-		next.Key = it.newest.Key
-		if !it.newest.tombstone() {
-			prev = it.newest
+	if place != nil {
+		last := *place
+		next.Key = last.Key
+		if !last.tombstone() {
+			prev = last
 			next.CreateRevision, next.Version = prev.CreateRevision, prev.Version+1
 		} else if st.bugs.keepsCreate {
-			next.CreateRevision = it.version(0).ModRevision
+			next.CreateRevision = last.oldest().ModRevision
 		}
+		next.follow(last)
 	} else {
 		next.Key = bytes.Clone(key)
 	}
-	name := text(next.Key)
-	if prev == nil {
-		st.keys++
-	}
+	name := next.name()
 	if prev == nil || prev.Lease != lease {
 		if prev != nil && !st.bugs.attachesBoth {
 			st.detach(prev.Lease, name)
 		}
 		st.attach(lease, name)
 	}
-	st.record(place, next, Event{Type: EventPut, KV: &next.KV}, prev)
+	if prev != nil {
+		replace(place, next)
+	} else {
+		st.keys++
+		st.items.set(next)
+		st.dirty.items = true
+	}
+	st.record(next, Event{Type: EventPut, KV: &next.KV}, prev)
 	return prev
 }
 
 // remove appends a tombstone; the caller has begun a revision. It returns nil if the key does not exist.
 func (st *state) remove(key string) *version {
-	place := st.items.place(key)
-	if place == nil {
-		return nil
-	}
-	prev := (*place).newest
-	if prev.tombstone() {
+	prev := st.items.get(key)
+	if prev == nil || prev.tombstone() {
 		return nil
 	}
 	next := &version{sub: st.sub}
 	next.Key, next.ModRevision = prev.Key, st.revision+1
+	next.follow(prev)
 	st.keys--
 	st.detach(prev.Lease, key)
-	st.record(place, next, Event{Type: EventDelete, KV: &next.KV}, prev)
+	st.items.set(next)
+	st.dirty.items = true
+	st.record(next, Event{Type: EventDelete, KV: &next.KV}, prev)
 	return prev
 }
 
-// record enters a version in the place of its key's item; nil means that there is none.
-func (st *state) record(place **item, next *version, event Event, prev *version) {
-	if place == nil {
-		st.items.set(&item{newest: next})
-	} else {
-		st.items.replace(place, &item{newest: next, older: append((*place).older, (*place).newest)})
-	}
-	st.dirty.items = true
+// record takes note of a version that is in its place.
+func (st *state) record(next *version, event Event, prev *version) {
 	st.touched = append(st.touched, next)
 	size := versionSize(next)
 	st.bytes += size
@@ -395,10 +328,8 @@ func (st *state) record(place **item, next *version, event Event, prev *version)
 	if prev != nil {
 		event.PrevKV = &prev.KV
 	}
-	st.buffer = append(st.buffer, watch.Event[Event]{Key: text(next.Key), Value: event, Size: int(size)})
+	st.buffer = append(st.buffer, watch.Event[Event]{Key: next.name(), Value: event, Size: int(size)})
 }
-
-func versionSize(v *version) int64 { return int64(len(v.Key)+len(v.Value)) + versionOverhead }
 
 func (st *state) revoke(id int64) result {
 	if _, found := st.leases.Delete(leaseRecord{id: id}); !found {
@@ -431,7 +362,6 @@ func (st *state) compact(revision int64) result {
 		return result{err: ErrFutureRevision}
 	}
 	st.compacted = revision
-	st.dirty.items = true
 	done := 0
 	for _, v := range st.touched {
 		if v.ModRevision > revision {
@@ -440,37 +370,53 @@ func (st *state) compact(revision int64) result {
 		if v.ModRevision < revision { // those at revision itself may be tombstones that the next compaction drops
 			done++
 		}
-		st.trim(text(v.Key), revision)
+		st.trim(v.name(), revision)
 	}
-	st.touched = slices.Clone(st.touched[done:])
+	kept := st.touched[done:]
+	st.touched = slices.Clone(kept)
+	for i, v := range kept {
+		if v.moved != nil {
+			st.touched[i], v.moved = v.moved, nil
+		}
+	}
 	return result{}
 }
 
 // trim drops the versions of a key that a compaction ends: all before the one that holds at revision, and that one
-// too if it is a tombstone from before, of which no watch can still tell.
+// too if it is a tombstone from before, of which no watch can still tell. What is kept is copied: older views go on
+// with all of it.
 func (st *state) trim(key string, revision int64) {
-	it := st.items.get(key)
-	if it == nil {
+	newest := st.items.get(key)
+	if newest == nil {
 		return
 	}
-	keep := it.before(revision) - 1
-	if keep < 0 {
+	holds := newest.upTo(revision)
+	if holds == nil {
 		return
 	}
-	if v := it.version(keep); (v.tombstone() || st.bugs.overTrim) && v.ModRevision < revision {
-		keep++
+	drop := holds.prev
+	if (holds.tombstone() || st.bugs.overTrim) && holds.ModRevision < revision {
+		drop = holds
 	}
-	if keep == 0 {
+	if drop == nil {
 		return
 	}
-	for i := range keep {
-		st.bytes -= versionSize(it.version(i))
+	for v := drop; v != nil; v = v.prev {
+		st.bytes -= versionSize(v)
 	}
-	if keep == it.len() {
+	st.dirty.items = true
+	if drop == newest {
 		st.items.remove(key)
 		return
 	}
-	st.items.set(&item{newest: it.newest, older: slices.Clone(it.older[keep:])})
+	kept := newest.since(drop)[1:]
+	for i, v := range kept {
+		copied := *v
+		if kept[i] = &copied; v.ModRevision >= revision { // it is among those that were touched
+			v.moved = &copied
+		}
+	}
+	st.items.set(chain(kept))
 }
 
 // history returns the changes of the revisions from from to to, all of which are known and not compacted: not more
@@ -491,14 +437,11 @@ func (v *view) history(from, to int64, limit int) (changes []change) {
 		if at.tombstone() {
 			event.Type = EventDelete
 		}
-		key := text(at.Key)
-		if it := v.items.get(key); it != nil {
-			if n := it.before(at.ModRevision); n > 1 && !it.version(n-2).tombstone() {
-				event.PrevKV = &it.version(n - 2).KV
-			}
+		if before := at.before(); before != nil {
+			event.PrevKV = &before.KV
 		}
 		last := &changes[len(changes)-1]
-		last.events = append(last.events, watch.Event[Event]{Key: key, Value: event, Size: int(versionSize(at))})
+		last.events = append(last.events, watch.Event[Event]{Key: at.name(), Value: event, Size: int(versionSize(at))})
 	}
 	return changes
 }

@@ -50,9 +50,9 @@ func TestCompactionAtDeletion(t *testing.T) {
 	compact(5)
 	require.Equal(t, 1, st.items.n)
 	only := st.items.get("b")
-	require.Equal(t, 1, only.len())
-	require.Equal(t, versionSize(only.version(0)), st.bytes)
-	require.Len(t, st.touched, 1)
+	require.Nil(t, only.prev)
+	require.Equal(t, versionSize(only), st.bytes)
+	require.Equal(t, []*version{only}, st.touched)
 }
 
 // TestFailedMachineSavesNothing shows that a state which lacks an entry is not saved as a snapshot.

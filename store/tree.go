@@ -2,17 +2,22 @@ package store
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"unsafe"
 )
 
 // fan is how many entries a node of a tree has at most: so many that a node fills an allocation of 512 bytes.
 const fan = 29
 
-// tree is a B-tree of items by key, which gives out immutable copies of itself at the price of a pointer: what they
-// share is copied before it is changed. All items are in the leaves. A node knows what its keys begin with, and has
-// the eight bytes after that in line, so that a search looks at about one key for each level, and mostly at none
-// that it does not end at; and how many keys below it exist, so that those of a range are counted without a visit to
-// each. One goroutine changes a tree; its copies are only read.
+// tree is a B-tree of keys, which gives out copies of itself at the price of a pointer. It has for each key its newest
+// version. What copies share is copied before it is changed, with one exception: where a key exists, and a newer version
+// of it takes the place of the last, all copies get that. Their readers go by revision, and find from there those that
+// they are to see. Which keys exist does not change in a copy.
+//
+// All versions are in the leaves. A node knows what its keys begin with, and has the eight bytes after that in line, so
+// that a search looks at about one key for each level, and mostly at none that it does not end at; and how many keys
+// below it exist, so that those of a range are counted without a visit to each. One goroutine changes a tree; its copies
+// are only read.
 type tree struct {
 	root *node
 	n    int
@@ -23,10 +28,10 @@ type tree struct {
 type node struct {
 	age    uint64
 	n      int
-	live   int    // items below that are no tombstones
+	live   int    // keys below that exist
 	prefix string // all keys begin with it
 	heads  [fan]uint64
-	items  [fan]*item
+	newest [fan]*version // other goroutines than the tree's get them with at
 	inner  *inner
 }
 
@@ -54,7 +59,18 @@ func (nd *node) key(i int) string {
 	if nd.inner != nil {
 		return nd.inner.keys[i]
 	}
-	return nd.items[i].key()
+	return nd.at(i).name()
+}
+
+// at returns the newest version of a leaf's key.
+func (nd *node) at(i int) *version {
+	return (*version)(atomic.LoadPointer((*unsafe.Pointer)(unsafe.Pointer(&nd.newest[i]))))
+}
+
+// replace puts a version in the place that find has returned, of one which exists, as this one does; also in the copies
+// of the tree.
+func replace(place **version, next *version) {
+	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(place)), unsafe.Pointer(next))
 }
 
 // find returns the place of the first key that is not below key.
@@ -104,12 +120,12 @@ func (nd *node) index() {
 	}
 }
 
-// weight returns how many existing keys an item, or a child, stands for.
-func weight(it *item, kid *node) int {
+// weight returns how many existing keys a version, or a child, stands for.
+func weight(v *version, kid *node) int {
 	switch {
 	case kid != nil:
 		return kid.live
-	case it.newest.tombstone():
+	case v.tombstone():
 		return 0
 	}
 	return 1
@@ -119,7 +135,7 @@ func (nd *node) weight(i int) int {
 	if nd.inner != nil {
 		return nd.inner.kids[i].live
 	}
-	return weight(nd.items[i], nil)
+	return weight(nd.at(i), nil)
 }
 
 // before returns how many existing keys the first i entries stand for.
@@ -133,19 +149,19 @@ func (nd *node) before(i int) (live int) {
 	return live
 }
 
-// insert puts an item, or a child with its bound, into a node that is not full.
-func (nd *node) insert(i int, key string, it *item, kid *node) {
+// insert puts a version, or a child with its bound, into a node that is not full.
+func (nd *node) insert(i int, key string, v *version, kid *node) {
 	copy(nd.heads[i+1:nd.n+1], nd.heads[i:nd.n])
 	if nd.inner == nil {
-		copy(nd.items[i+1:nd.n+1], nd.items[i:nd.n])
-		nd.items[i] = it
+		copy(nd.newest[i+1:nd.n+1], nd.newest[i:nd.n])
+		nd.newest[i] = v
 	} else {
 		copy(nd.inner.keys[i+1:nd.n+1], nd.inner.keys[i:nd.n])
 		copy(nd.inner.kids[i+1:nd.n+1], nd.inner.kids[i:nd.n])
 		nd.inner.keys[i], nd.inner.kids[i] = key, kid
 	}
 	nd.n++
-	nd.live += weight(it, kid)
+	nd.live += weight(v, kid)
 	if skip := len(nd.prefix); nd.n > 1 && len(key) >= skip && key[:skip] == nd.prefix {
 		nd.heads[i] = head(key[skip:])
 	} else {
@@ -158,8 +174,8 @@ func (nd *node) remove(i int) {
 	nd.live -= nd.weight(i)
 	copy(nd.heads[i:last], nd.heads[i+1:nd.n])
 	if nd.inner == nil {
-		copy(nd.items[i:last], nd.items[i+1:nd.n])
-		nd.items[last] = nil
+		copy(nd.newest[i:last], nd.newest[i+1:nd.n])
+		nd.newest[last] = nil
 	} else {
 		copy(nd.inner.keys[i:last], nd.inner.keys[i+1:nd.n])
 		copy(nd.inner.kids[i:last], nd.inner.kids[i+1:nd.n])
@@ -173,8 +189,8 @@ func (nd *node) cut(i int, age uint64) *node {
 	left := nd.before(i)
 	right := &node{age: age, n: nd.n - i, live: nd.live - left}
 	if nd.inner == nil {
-		copy(right.items[:], nd.items[i:nd.n])
-		clear(nd.items[i:nd.n])
+		copy(right.newest[:], nd.newest[i:nd.n])
+		clear(nd.newest[i:nd.n])
 	} else {
 		right.inner = &inner{}
 		copy(right.inner.keys[:], nd.inner.keys[i:nd.n])
@@ -209,8 +225,24 @@ func (t *tree) copied() tree {
 	return now
 }
 
-// get returns the item of a key, nil if there is none.
-func (t *tree) get(key string) *item {
+// find returns where the newest version of a key is, nil if there is none: in what copies may share, so that only
+// replace may change it.
+func (t *tree) find(key string) **version {
+	nd := t.root
+	if nd == nil {
+		return nil
+	}
+	for nd.inner != nil {
+		nd = nd.inner.kids[nd.child(key)]
+	}
+	if i := nd.find(key); i < nd.n && nd.key(i) == key {
+		return &nd.newest[i]
+	}
+	return nil
+}
+
+// get returns the newest version of a key, nil if there is none.
+func (t *tree) get(key string) *version {
 	nd := t.root
 	if nd == nil {
 		return nil
@@ -219,8 +251,8 @@ func (t *tree) get(key string) *item {
 		nd = nd.inner.kids[nd.child(key)]
 	}
 	if i := nd.find(key); i < nd.n {
-		if it := nd.items[i]; it.key() == key {
-			return it
+		if v := nd.at(i); v.name() == key {
+			return v
 		}
 	}
 	return nil
@@ -251,46 +283,13 @@ func (t *tree) count(from, to string) int {
 	return t.below(to) - t.below(from)
 }
 
-// place returns where the item of a key is, to be replaced by another one of the same key, with replace, before
-// anything else is done to the tree; nil if there is none.
-func (t *tree) place(key string) **item {
-	if t.root == nil {
-		return nil
-	}
-	t.root = t.own(t.root)
-	nd := t.root
-	for nd.inner != nil {
-		kid := &nd.inner.kids[nd.child(key)]
-		*kid = t.own(*kid)
-		nd = *kid
-	}
-	if i := nd.find(key); i < nd.n && nd.items[i].key() == key {
-		return &nd.items[i]
-	}
-	return nil
-}
-
-// replace puts an item in the place of one with the same key. All nodes on the way there may be changed, as place saw to.
-func (t *tree) replace(place **item, it *item) {
-	change := weight(it, nil) - weight(*place, nil)
-	*place = it
-	if change == 0 {
-		return
-	}
-	nd := t.root
-	for ; nd.inner != nil; nd = nd.inner.kids[nd.child(it.key())] {
-		nd.live += change
-	}
-	nd.live += change
-}
-
-// set puts an item in, in the place of one with the same key.
-func (t *tree) set(it *item) {
+// set puts a version in, in the place of one with the same key.
+func (t *tree) set(v *version) {
 	if t.root == nil {
 		t.root = &node{age: t.age}
 	}
 	t.root = t.own(t.root)
-	if right, _ := t.put(t.root, it, true); right != nil {
+	if right, _ := t.put(t.root, v, true); right != nil {
 		root := &node{age: t.age, n: 2, live: t.root.live + right.live, inner: &inner{}}
 		root.inner.keys[0], root.inner.kids[0] = t.root.key(0), t.root
 		root.inner.keys[1], root.inner.kids[1] = right.key(0), right
@@ -301,8 +300,8 @@ func (t *tree) set(it *item) {
 
 // put is set below a node that may be changed. If that had to be divided, the part on the right is returned, and by how
 // many the existing keys became more. rightmost says that no other node of its level is on its right.
-func (t *tree) put(nd *node, it *item, rightmost bool) (right *node, change int) {
-	key := it.key()
+func (t *tree) put(nd *node, v *version, rightmost bool) (right *node, change int) {
+	key := v.name()
 	if nd.inner != nil {
 		i := nd.child(key)
 		if i == 0 && key < nd.inner.keys[0] {
@@ -311,7 +310,7 @@ func (t *tree) put(nd *node, it *item, rightmost bool) (right *node, change int)
 		}
 		kid := t.own(nd.inner.kids[i])
 		nd.inner.kids[i] = kid
-		divided, change := t.put(kid, it, rightmost && i == nd.n-1)
+		divided, change := t.put(kid, v, rightmost && i == nd.n-1)
 		nd.live += change
 		if divided == nil {
 			return nil, change
@@ -320,20 +319,20 @@ func (t *tree) put(nd *node, it *item, rightmost bool) (right *node, change int)
 		return t.add(nd, i+1, divided.key(0), nil, divided, rightmost), change
 	}
 	i := nd.find(key)
-	if i < nd.n && nd.items[i].key() == key {
-		change = weight(it, nil) - weight(nd.items[i], nil)
-		nd.items[i] = it
+	if i < nd.n && nd.newest[i].name() == key {
+		change = weight(v, nil) - weight(nd.newest[i], nil)
+		nd.newest[i] = v
 		nd.live += change
 		return nil, change
 	}
 	t.n++
-	return t.add(nd, i, key, it, nil, rightmost), weight(it, nil)
+	return t.add(nd, i, key, v, nil, rightmost), weight(v, nil)
 }
 
 // add is insert that divides a full node: in the middle, or, since keys often come in order, behind the last one.
-func (t *tree) add(nd *node, i int, key string, it *item, kid *node, rightmost bool) (right *node) {
+func (t *tree) add(nd *node, i int, key string, v *version, kid *node, rightmost bool) (right *node) {
 	if nd.n < fan {
-		nd.insert(i, key, it, kid)
+		nd.insert(i, key, v, kid)
 		return nil
 	}
 	if rightmost && i == fan {
@@ -341,14 +340,14 @@ func (t *tree) add(nd *node, i int, key string, it *item, kid *node, rightmost b
 		if nd.inner != nil {
 			right.inner = &inner{}
 		}
-		right.insert(0, key, it, kid)
+		right.insert(0, key, v, kid)
 		return right
 	}
 	right = nd.cut(fan/2, t.age)
 	if i > nd.n {
-		right.insert(i-nd.n, key, it, kid)
+		right.insert(i-nd.n, key, v, kid)
 	} else {
-		nd.insert(i, key, it, kid)
+		nd.insert(i, key, v, kid)
 	}
 	return right
 }
@@ -397,7 +396,7 @@ func (t *tree) join(nd *node, i int) {
 		return
 	}
 	left, right := t.own(nd.inner.kids[i]), nd.inner.kids[i+1]
-	copy(left.items[left.n:], right.items[:right.n])
+	copy(left.newest[left.n:], right.newest[:right.n])
 	if left.inner != nil {
 		copy(left.inner.keys[left.n:], right.inner.keys[:right.n])
 		copy(left.inner.kids[left.n:], right.inner.kids[:right.n])
@@ -410,17 +409,17 @@ func (t *tree) join(nd *node, i int) {
 	nd.remove(i + 1)
 }
 
-// ascend calls visit for the items from a key on, in order, until it returns false.
-func (t *tree) ascend(from string, visit func(*item) bool) {
+// ascend calls visit for the newest versions from a key on, in order, until it returns false.
+func (t *tree) ascend(from string, visit func(*version) bool) {
 	if t.root != nil {
 		t.root.ascend(from, visit)
 	}
 }
 
-func (nd *node) ascend(from string, visit func(*item) bool) bool {
+func (nd *node) ascend(from string, visit func(*version) bool) bool {
 	if nd.inner == nil {
 		for i := nd.find(from); i < nd.n; i++ {
-			if !visit(nd.items[i]) {
+			if !visit(nd.at(i)) {
 				return false
 			}
 		}

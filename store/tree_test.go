@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -10,28 +11,37 @@ import (
 )
 
 // treeModel is a sorted list.
-type treeModel []*item
+type treeModel []*version
 
 func (m treeModel) find(key string) (int, bool) {
-	return slices.BinarySearchFunc(m, key, func(it *item, key string) int {
+	return slices.BinarySearchFunc(m, key, func(v *version, key string) int {
 		switch {
-		case it.key() < key:
+		case v.name() < key:
 			return -1
-		case it.key() > key:
+		case v.name() > key:
 			return 1
 		}
 		return 0
 	})
 }
 
-func (m treeModel) set(it *item) treeModel {
-	i, found := m.find(it.key())
+func (m treeModel) set(v *version) treeModel {
+	i, found := m.find(v.name())
 	m = slices.Clone(m)
 	if found {
-		m[i] = it
+		m[i] = v
 		return m
 	}
-	return slices.Insert(m, i, it)
+	return slices.Insert(m, i, v)
+}
+
+// upTo returns what there was at a revision.
+func (m treeModel) upTo(revision int64) treeModel {
+	old := slices.Clone(m)
+	for i := range old {
+		old[i] = old[i].upTo(revision)
+	}
+	return old
 }
 
 func (m treeModel) remove(key string) treeModel {
@@ -43,35 +53,38 @@ func (m treeModel) remove(key string) treeModel {
 
 // live counts those that exist.
 func (m treeModel) live() (n int) {
-	for _, it := range m {
-		if !it.newest.tombstone() {
+	for _, v := range m {
+		if !v.tombstone() {
 			n++
 		}
 	}
 	return n
 }
 
-func treeItems(t *tree, from string) (items []*item) {
-	t.ascend(from, func(it *item) bool {
-		items = append(items, it)
+func treeVersions(t *tree, from string) (all treeModel) {
+	t.ascend(from, func(v *version) bool {
+		all = append(all, v)
 		return true
 	})
-	return items
+	return all
 }
 
-func checkTree(t *testing.T, tr *tree, m treeModel, probes []string) {
+// checkTree compares a tree, as it was at a revision, with its model.
+func checkTree(t *testing.T, tr *tree, revision int64, m treeModel, probes []string) {
 	t.Helper()
 	require.Equal(t, len(m), tr.n)
-	require.True(t, slices.Equal(m, treeModel(treeItems(tr, ""))))
+	require.True(t, slices.Equal(m, treeVersions(tr, "").upTo(revision)))
 	require.Equal(t, m.live(), tr.count("", ""))
 	for p, key := range probes {
 		i, found := m.find(key)
 		if found {
-			require.Same(t, m[i], tr.get(key), "%q", key)
+			require.Same(t, m[i], tr.get(key).upTo(revision), "%q", key)
+			require.Equal(t, tr.get(key), *tr.find(key), "%q", key)
 		} else {
 			require.Nil(t, tr.get(key), "%q", key)
+			require.Nil(t, tr.find(key), "%q", key)
 		}
-		require.True(t, slices.Equal(m[i:], treeModel(treeItems(tr, key))), "from %q", key)
+		require.True(t, slices.Equal(m[i:], treeVersions(tr, key).upTo(revision)), "from %q", key)
 		require.Equal(t, m[i:].live(), tr.count(key, ""), "from %q", key)
 		end := probes[(p+7)%len(probes)]
 		j, _ := m.find(end)
@@ -81,39 +94,43 @@ func checkTree(t *testing.T, tr *tree, m treeModel, probes []string) {
 	}
 }
 
-// runTree does what ops say, on a tree and its model, and compares them and the copies made on the way.
+// runTree does what ops say, on a tree and its model, and compares them and the copies made on the way, as they were.
 func runTree(t *testing.T, ops []byte, keys []string) {
 	var tr tree
 	var m treeModel
 	type copied struct {
-		tree  tree
-		model treeModel
+		tree     tree
+		revision int64
+		model    treeModel
 	}
 	var copies []copied
 	for i := 0; i+2 < len(ops); i += 3 {
 		key := keys[(int(ops[i+1])<<8|int(ops[i+2]))%len(keys)]
 		switch op := ops[i] % 16; {
 		case op == 0:
-			copies = append(copies, copied{tr.copied(), m})
+			copies = append(copies, copied{tr.copied(), int64(i), m})
 		case op < 6:
 			tr.remove(key)
 			m = m.remove(key)
 		default:
-			it := &item{newest: &version{KV: KV{Key: []byte(key), Version: int64(ops[i] >> 7)}}}
-			place := tr.place(key)
+			v := &version{KV: KV{Key: []byte(key), Version: int64(ops[i] >> 7), ModRevision: int64(i)}}
+			place := tr.find(key)
 			_, found := m.find(key)
 			require.Equal(t, found, place != nil, "%q", key)
-			if found && op%2 == 0 {
-				tr.replace(place, it)
-			} else {
-				tr.set(it)
+			if found {
+				v.follow(*place)
 			}
-			m = m.set(it)
+			if found && op != 6 && weight(v, nil) == weight(*place, nil) {
+				replace(place, v)
+			} else {
+				tr.set(v)
+			}
+			m = m.set(v)
 		}
 	}
-	checkTree(t, &tr, m, keys)
+	checkTree(t, &tr, math.MaxInt64, m, keys)
 	for i := range copies {
-		checkTree(t, &copies[i].tree, copies[i].model, keys[:1])
+		checkTree(t, &copies[i].tree, copies[i].revision, copies[i].model, keys[:1])
 	}
 }
 
@@ -161,25 +178,25 @@ func TestTreeInOrder(t *testing.T) {
 			if down {
 				i = n - i
 			}
-			tr.set(&item{newest: &version{KV: KV{Key: fmt.Appendf(nil, "/k/%08d", i), Version: int64(i % 3)}}})
+			tr.set(&version{KV: KV{Key: fmt.Appendf(nil, "/k/%08d", i), Version: int64(i % 3)}})
 		}
-		items := treeItems(&tr, "")
-		require.Len(t, items, n)
+		all := treeVersions(&tr, "")
+		require.Len(t, all, n)
 		if leaves, _ := countNodes(tr.root); !down {
 			require.Equal(t, (n+fan-1)/fan, leaves)
 		}
-		live := treeModel(items).live()
+		live := all.live()
 		require.Equal(t, live, tr.count("", ""))
 		before := tr.copied()
-		for i, it := range items {
-			require.Same(t, it, tr.get(it.key()))
-			tr.remove(it.key())
-			require.Nil(t, tr.get(it.key()))
+		for i, v := range all {
+			require.Same(t, v, tr.get(v.name()))
+			tr.remove(v.name())
+			require.Nil(t, tr.get(v.name()))
 			require.Equal(t, n-i-1, tr.n)
-			require.Equal(t, live-treeModel(items[:i+1]).live(), tr.count("", ""))
+			require.Equal(t, live-all[:i+1].live(), tr.count("", ""))
 		}
 		require.Nil(t, tr.root)
-		require.Equal(t, items, treeItems(&before, ""))
+		require.Equal(t, all, treeVersions(&before, ""))
 	}
 }
 

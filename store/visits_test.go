@@ -94,10 +94,10 @@ func TestPassage(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var one, two tree
-		var all []*item
+		var all []*version
 		for i := range 2000 {
 			v := &version{KV: KV{Key: fmt.Appendf(nil, "k/%05d", i), Version: int64(random.IntN(3))}}
-			all = append(all, &item{newest: v})
+			all = append(all, v)
 			one.set(all[i])
 		}
 		for _, i := range random.Perm(len(all)) {
@@ -110,12 +110,12 @@ func TestPassage(t *testing.T) {
 			}
 			enough := int64(random.IntN(3) * random.IntN(200))
 			want, live := int64(1), int64(0)
-			one.ascend(string(from), func(it *item) bool {
-				if to := limit(end); to != "" && it.key() >= to {
+			one.ascend(string(from), func(v *version) bool {
+				if to := limit(end); to != "" && v.name() >= to {
 					return false
 				}
 				want++
-				live += int64(weight(it, nil))
+				live += int64(weight(v, nil))
 				return enough == 0 || live <= enough
 			})
 			for _, items := range []tree{one, two} {

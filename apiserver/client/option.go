@@ -40,6 +40,9 @@ func DryRun() Option { return func(r *Request) { r.DryRun = true } }
 // ManagedBy names the field manager of a write.
 func ManagedBy(manager string) Option { return func(r *Request) { r.FieldManager = manager } }
 
+// Force makes a server-side apply take over fields that others manage.
+func Force() Option { return func(r *Request) { r.Force = true } }
+
 // GracePeriod sets how many seconds a deletion waits; 0 deletes at once.
 func GracePeriod(seconds int64) Option {
 	return func(r *Request) { r.Delete.GracePeriodSeconds = &seconds }

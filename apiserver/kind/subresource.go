@@ -1,6 +1,9 @@
 package kind
 
 import (
+	"net/http"
+	"slices"
+
 	authenticationv1 "k8s.io/api/authentication/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,4 +29,36 @@ func (k *Kind) Sent(subresource string) *Kind {
 func sent[T Instance](k *Kind, group, name string) *Kind {
 	t := Must(Describe[T](Kind{Group: group, Version: "v1", Name: name, Plural: k.Plural, Singular: k.Singular, Namespaced: k.Namespaced}))
 	return t.Kind()
+}
+
+// SubresourceNames are the subresources of the kind, status and scale included.
+func (k *Kind) SubresourceNames() []string {
+	var out []string
+	if k.Status {
+		out = append(out, "status")
+	}
+	if k.Scale != nil {
+		out = append(out, "scale")
+	}
+	for _, s := range k.Subresources {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// SubresourceMethods are the HTTP methods that a subresource is used with.
+func SubresourceMethods(subresource string) []string {
+	switch subresource {
+	case "binding", "eviction", "token":
+		return []string{http.MethodPost}
+	case "finalize":
+		return []string{http.MethodPut}
+	case "log":
+		return []string{http.MethodGet, http.MethodHead}
+	case "exec", "attach", "portforward":
+		return []string{http.MethodGet, http.MethodPost}
+	}
+	return []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch}
 }

@@ -1,123 +1,174 @@
 package openapi
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha512"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"sync"
 
-	openapi_v2 "github.com/google/gnostic-models/openapiv2"
 	openapi_v3 "github.com/google/gnostic-models/openapiv3"
 	"google.golang.org/protobuf/proto"
-	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
-// Document is one document in both its encodings.
+// shelfBytes bounds the compressed documents that are kept. All of Kubernetes' own, in both versions and both encodings, are
+// below 4 MB.
+const shelfBytes = 8 << 20
+
+// Form is an encoding of a document.
+type Form uint8
+
+// The forms of a document.
+const (
+	JSON     Form = iota
+	Protobuf      // of the gnostic schema, which Kubernetes' clients use
+)
+
+// Document is one document. It is built when it is first asked for, and kept compressed, as most clients want it. It is safe for
+// concurrent use.
 type Document struct {
-	JSON     []byte
-	Protobuf []byte // of the gnostic schema that Kubernetes clients use
-	Hash     string // changes when the document does
+	hash   func() (string, error)
+	build  func() ([]byte, error)            // in JSON
+	encode func(data []byte) ([]byte, error) // from JSON into protobuf
+	shelf  *shelf
+}
+
+func newDocument(s *shelf, build func() ([]byte, error), encode func([]byte) ([]byte, error)) *Document {
+	d := &Document{build: build, encode: encode, shelf: s}
+	d.hash = sync.OnceValues(func() (string, error) {
+		data, err := build()
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%X", sha512.Sum512(data)), nil
+	})
+	return d
+}
+
+// Hash changes when the document does.
+func (d *Document) Hash() (string, error) { return d.hash() }
+
+// Gzip is the document, compressed. The bytes are shared and read-only.
+func (d *Document) Gzip(f Form) ([]byte, error) {
+	return d.shelf.get(shelfKey{d, f}, func() ([]byte, error) {
+		data, err := d.build()
+		if err == nil && f == Protobuf {
+			data, err = d.encode(data)
+		}
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(data); err != nil {
+			return nil, fmt.Errorf("openapi: compress: %w", err)
+		}
+		if err := z.Close(); err != nil {
+			return nil, fmt.Errorf("openapi: compress: %w", err)
+		}
+		return bytes.Clone(b.Bytes()), nil // without what the buffer has to spare
+	})
+}
+
+// Bytes is the document as it is.
+func (d *Document) Bytes(f Form) ([]byte, error) {
+	data, err := d.Gzip(f)
+	if err != nil {
+		return nil, err
+	}
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("openapi: decompress: %w", err)
+	}
+	out, err := io.ReadAll(z)
+	if err != nil {
+		return nil, fmt.Errorf("openapi: decompress: %w", err)
+	}
+	return out, nil
 }
 
 // Documents are the documents of a fixed set of kinds.
 type Documents struct {
-	paths []string
-	v3    map[string]func() (*Document, error)
-	v2    func() (*Document, error)
-	index func() ([]byte, error)
+	version string
+	reviews []*kind.Kind
+	shelf   *shelf
+	pages   map[string]*page
+	v3      map[string]*Document
+	v2      *Document
+	index   func() ([]byte, error)
 }
 
-// New prepares the documents of kinds. version is the version of the API that they claim.
-func New(kinds *kind.Set, version string) *Documents {
-	d := &Documents{v3: map[string]func() (*Document, error){}}
-	byPath := map[string][]*kind.Kind{}
-	for _, k := range kinds.All() {
-		p := Path(k.Group, k.Version)
-		if byPath[p] == nil {
-			d.paths = append(d.paths, p)
-		}
-		byPath[p] = append(byPath[p], k)
-	}
-	for p, group := range byPath {
-		d.v3[p] = sync.OnceValues(func() (*Document, error) { return encodeV3(group, version) })
-	}
-	d.v2 = sync.OnceValues(func() (*Document, error) { return encodeV2(kinds, version) })
-	d.index = sync.OnceValues(d.makeIndex)
+// New prepares the documents of kinds. version is the version of the API that they claim. Reviews are kinds that are only ever
+// created, to be answered, and are not in the set.
+func New(kinds *kind.Set, version string, reviews ...*kind.Kind) *Documents {
+	d := &Documents{version: version, reviews: reviews, shelf: newShelf(shelfBytes), v3: map[string]*Document{}}
+	d.prepare(kinds, nil)
 	return d
 }
 
-// V3 is the document of a path such as api/v1 or apis/apps/v1, or nil when nothing is served there.
-func (d *Documents) V3(path string) (*Document, error) {
-	build, ok := d.v3[path]
-	if !ok {
-		return nil, nil
+// Follow are the documents of other kinds, for a server whose kinds change. Those of groups and versions in which nothing has
+// changed are taken over as they are.
+func (d *Documents) Follow(kinds *kind.Set) *Documents {
+	next := &Documents{version: d.version, reviews: d.reviews, shelf: d.shelf, v3: map[string]*Document{}}
+	next.prepare(kinds, d)
+	wanted := map[*Document]bool{next.v2: true}
+	for _, doc := range next.v3 {
+		wanted[doc] = true
 	}
-	return build()
+	d.shelf.keep(func(doc *Document) bool { return wanted[doc] })
+	return next
 }
 
-// V2 is the document of all kinds in the older format. It describes types and no operations.
-func (d *Documents) V2() (*Document, error) { return d.v2() }
+func (d *Documents) prepare(kinds *kind.Set, before *Documents) {
+	d.pages = pagesOf(kinds.All(), d.reviews)
+	for at, p := range d.pages {
+		if before != nil && before.pages[at].same(p) {
+			d.v3[at] = before.v3[at]
+			continue
+		}
+		d.v3[at] = newDocument(d.shelf, func() ([]byte, error) { return p.assemble(newBuilder(), d.version) }, encodeV3)
+	}
+	d.v2 = newDocument(d.shelf, func() ([]byte, error) { return assembleV2(d.pages, d.version) }, encodeV2)
+	d.index = sync.OnceValues(d.makeIndex)
+}
 
-// Index lists the v3 documents, in JSON.
+// V3 is the document of a path such as api/v1 or apis/apps/v1, or nil when nothing is served there.
+func (d *Documents) V3(path string) *Document { return d.v3[path] }
+
+// V2 is the document of all kinds in the older format.
+func (d *Documents) V2() *Document { return d.v2 }
+
+// Index lists the v3 documents, in JSON. The bytes are shared and read-only.
 func (d *Documents) Index() ([]byte, error) { return d.index() }
+
+// URL is where a v3 document is found, with the hash that lets clients keep it.
+func URL(path, hash string) string { return "/openapi/v3/" + path + "?hash=" + hash }
 
 func (d *Documents) makeIndex() ([]byte, error) {
 	type item struct {
 		URL string `json:"serverRelativeURL"`
 	}
-	paths := make(map[string]item, len(d.paths))
-	for _, p := range d.paths {
-		doc, err := d.V3(p)
+	paths := make(map[string]item, len(d.v3))
+	for _, p := range slices.Sorted(maps.Keys(d.v3)) {
+		hash, err := d.v3[p].Hash()
 		if err != nil {
 			return nil, err
 		}
-		paths[p] = item{URL: "/openapi/v3/" + p + "?hash=" + doc.Hash}
+		paths[p] = item{URL(p, hash)}
 	}
 	return json.Marshal(map[string]any{"paths": paths})
 }
 
-func encodeV3(kinds []*kind.Kind, version string) (*Document, error) {
-	data, err := json.Marshal(document(kinds, version))
-	if err != nil {
-		return nil, fmt.Errorf("openapi: encode v3: %w", err)
-	}
+func encodeV3(data []byte) ([]byte, error) {
 	parsed, err := openapi_v3.ParseDocument(data)
 	if err != nil {
 		return nil, fmt.Errorf("openapi: v3: %w", err)
 	}
-	return finish(data, parsed)
-}
-
-func encodeV2(kinds *kind.Set, version string) (*Document, error) {
-	b := newBuilder(refV2)
-	for _, k := range kinds.All() {
-		b.kind(k)
-	}
-	definitions := make(spec.Definitions, len(b.schemas))
-	for name, s := range b.schemas {
-		definitions[name] = *s
-	}
-	data, err := json.Marshal(&spec.Swagger{SwaggerProps: spec.SwaggerProps{
-		Swagger: "2.0", Info: info(version), Paths: &spec.Paths{Paths: map[string]spec.PathItem{}}, Definitions: definitions,
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("openapi: encode v2: %w", err)
-	}
-	parsed, err := openapi_v2.ParseDocument(data)
-	if err != nil {
-		return nil, fmt.Errorf("openapi: v2: %w", err)
-	}
-	return finish(data, parsed)
-}
-
-func finish(data []byte, parsed proto.Message) (*Document, error) {
-	pb, err := proto.MarshalOptions{Deterministic: true}.Marshal(parsed)
-	if err != nil {
-		return nil, fmt.Errorf("openapi: encode protobuf: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return &Document{JSON: data, Protobuf: pb, Hash: hex.EncodeToString(sum[:])}, nil
+	return proto.MarshalOptions{Deterministic: true}.Marshal(parsed)
 }

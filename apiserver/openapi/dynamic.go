@@ -23,21 +23,22 @@ func (b *builder) dynamic(k *kind.Kind, name string) {
 	} else {
 		s.AddExtension("x-kubernetes-preserve-unknown-fields", true)
 	}
-	if b.ref == refV2 {
-		toV2(s)
-	}
 	if s.Properties == nil {
 		s.Properties = map[string]spec.Schema{}
 	}
 	s.Properties["apiVersion"] = described(*spec.StringProperty(), typeMetaDoc["apiVersion"])
 	s.Properties["kind"] = described(*spec.StringProperty(), typeMetaDoc["kind"])
 	s.Properties["metadata"] = b.reference(objectMetaType, "Standard object metadata.")
-	b.schemas[name] = s
+	b.made[name] = s
+	b.given[name] = true
 }
 
 // toV2 takes out of a schema what OpenAPI v2 does not have, as kube-apiserver does for custom resources: a client that reads v2 then
 // knows less, and refuses nothing that the server accepts.
 func toV2(s *spec.Schema) {
+	if len(s.AllOf) == 1 && s.AllOf[0].Ref.String() != "" { // the metadata
+		s.Ref = s.AllOf[0].Ref
+	}
 	s.OneOf, s.AnyOf, s.AllOf, s.Not = nil, nil, nil, nil
 	if keep, _ := s.Extensions.GetBool("x-kubernetes-preserve-unknown-fields"); keep || s.Nullable {
 		s.Type, s.Items, s.Properties, s.AdditionalProperties, s.Required = nil, nil, nil, nil, nil

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"testing"
 
+	openapi_v2 "github.com/google/gnostic-models/openapiv2"
+	openapi_v3 "github.com/google/gnostic-models/openapiv3"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -49,13 +52,13 @@ func ExampleNew() {
 		return
 	}
 	docs := openapi.New(kinds, "v1.37.2")
-	doc, err := docs.V3("apis/apps/v1")
+	data, err := docs.V3("apis/apps/v1").Bytes(openapi.JSON)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	var parsed spec3.OpenAPI
-	fmt.Println(json.Unmarshal(doc.JSON, &parsed))
+	fmt.Println(json.Unmarshal(data, &parsed))
 	fmt.Println(parsed.Components.Schemas["io.k8s.api.apps.v1.Deployment"].Description)
 	// Output:
 	// <nil>
@@ -115,27 +118,28 @@ func TestSchemasServeStructuralMerges(t *testing.T) {
 
 func TestDocumentsAreWhole(t *testing.T) {
 	docs := openapi.New(set(t), "v1.37.2")
-	for _, path := range []string{"api/v1", "apis/apps/v1", "apis/garden.example.com/v1"} {
-		doc, err := docs.V3(path)
-		require.NoError(t, err)
-		require.NotEmpty(t, doc.Protobuf)
-		var parsed spec3.OpenAPI
-		require.NoError(t, json.Unmarshal(doc.JSON, &parsed))
+	for _, path := range []string{"api/v1", "apis/apps/v1", "apis/garden.example.com/v1", "api", "apis", "apis/apps", "version"} {
+		parsed := v3(t, docs, path)
 		for name, s := range parsed.Components.Schemas {
 			checkRefs(t, name, s, parsed.Components.Schemas, "#/components/schemas/")
 		}
-		again, err := openapi.New(set(t), "v1.37.2").V3(path)
+		hash, err := docs.V3(path).Hash()
 		require.NoError(t, err)
-		require.Equal(t, doc.Hash, again.Hash, "the document differs from run to run")
+		again, err := openapi.New(set(t), "v1.37.2").V3(path).Hash()
+		require.NoError(t, err)
+		require.Equal(t, hash, again, "the document differs from run to run")
+		pb, err := docs.V3(path).Bytes(openapi.Protobuf)
+		require.NoError(t, err)
+		var doc openapi_v3.Document
+		require.NoError(t, proto.Unmarshal(pb, &doc))
+		require.Len(t, doc.GetComponents().GetSchemas().GetAdditionalProperties(), len(parsed.Components.Schemas))
 	}
-	doc, err := docs.V3("apis/none/v1")
-	require.NoError(t, err)
-	require.Nil(t, doc)
+	require.Nil(t, docs.V3("apis/none/v1"))
 
-	v2, err := docs.V2()
+	data, err := docs.V2().Bytes(openapi.JSON)
 	require.NoError(t, err)
 	var parsed spec.Swagger
-	require.NoError(t, json.Unmarshal(v2.JSON, &parsed))
+	require.NoError(t, json.Unmarshal(data, &parsed))
 	all := map[string]*spec.Schema{}
 	for name, s := range parsed.Definitions {
 		all[name] = &s
@@ -144,6 +148,24 @@ func TestDocumentsAreWhole(t *testing.T) {
 		checkRefs(t, name, s, all, "#/definitions/")
 	}
 	require.Equal(t, spec.StringOrArray{"string"}, all["io.k8s.apimachinery.pkg.util.intstr.IntOrString"].Type)
+	pb, err := docs.V2().Bytes(openapi.Protobuf)
+	require.NoError(t, err)
+	var doc openapi_v2.Document
+	require.NoError(t, proto.Unmarshal(pb, &doc))
+	require.Len(t, doc.GetDefinitions().GetAdditionalProperties(), len(all))
+	require.Len(t, doc.GetPaths().GetPath(), len(parsed.Paths.Paths))
+}
+
+// v3 is a document as kube-openapi reads it.
+func v3(t testing.TB, docs *openapi.Documents, path string) *spec3.OpenAPI {
+	t.Helper()
+	doc := docs.V3(path)
+	require.NotNil(t, doc, path)
+	data, err := doc.Bytes(openapi.JSON)
+	require.NoError(t, err)
+	var parsed spec3.OpenAPI
+	require.NoError(t, json.Unmarshal(data, &parsed))
+	return &parsed
 }
 
 func checkRefs(t *testing.T, at string, s *spec.Schema, all map[string]*spec.Schema, prefix string) {
@@ -165,10 +187,7 @@ func checkRefs(t *testing.T, at string, s *spec.Schema, all map[string]*spec.Sch
 }
 
 func TestPatchAnnouncesFieldValidation(t *testing.T) {
-	doc, err := openapi.New(set(t), "v1.37.2").V3("apis/apps/v1")
-	require.NoError(t, err)
-	var parsed spec3.OpenAPI
-	require.NoError(t, json.Unmarshal(doc.JSON, &parsed))
+	parsed := v3(t, openapi.New(set(t), "v1.37.2"), "apis/apps/v1")
 	patch := parsed.Paths.Paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"].Patch
 	var names []string
 	for _, p := range patch.Parameters {

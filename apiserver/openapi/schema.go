@@ -1,41 +1,116 @@
 package openapi
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
-// The prefixes of references between schemas.
-const (
-	refV2 = "#/definitions/"
-	refV3 = "#/components/schemas/"
-)
+// refPrefix begins references between schemas.
+const refPrefix = "#/components/schemas/"
 
-// builder collects schemas of Go types.
+// builder collects schemas: of Go types, and built-in ones with everything that they refer to.
 type builder struct {
-	ref     string
+	library
 	names   map[reflect.Type]string
-	schemas map[string]*spec.Schema
+	made    map[string]*spec.Schema    // from Go types
+	builtin map[string]json.RawMessage // from the library
+	gvks    map[string][]metav1.GroupVersionKind
+	given   map[string]bool // those of kinds without a Go type
 }
 
-func newBuilder(ref string) *builder {
-	return &builder{ref: ref, names: map[reflect.Type]string{}, schemas: map[string]*spec.Schema{}}
+func newBuilder() *builder {
+	return &builder{
+		names: map[reflect.Type]string{}, made: map[string]*spec.Schema{},
+		builtin: map[string]json.RawMessage{}, gvks: map[string][]metav1.GroupVersionKind{}, given: map[string]bool{},
+	}
 }
 
-// Schemas are the schemas of kinds and of everything they are made of, by name. References are those of a v3 document.
+// Schemas are the schemas of kinds and of everything that they are made of, by name. References are those of a v3 document. They
+// are made anew at each call, some milliseconds for a kind of core/v1: who needs them often keeps them. A set of one kind gives
+// no more than that kind needs; [Name] tells which of the schemas is the kind's own.
 func Schemas(kinds *kind.Set) map[string]*spec.Schema {
-	b := newBuilder(refV3)
+	b := newBuilder()
 	for _, k := range kinds.All() {
 		b.kind(k)
 	}
-	return b.schemas
+	return b.all()
 }
+
+// all are the collected schemas. The builder must not be used after that.
+func (b *builder) all() map[string]*spec.Schema {
+	out := b.made
+	for name, data := range b.builtin {
+		s := new(spec.Schema)
+		if err := json.Unmarshal(data, s); err != nil {
+			panic(fmt.Sprintf("openapi: the data of this program: %s: %v", name, err)) // no input: a test reads all of it
+		}
+		out[name] = s
+	}
+	for name, gvks := range b.gvks {
+		list := make([]any, len(gvks))
+		for i, gvk := range gvks {
+			list[i] = map[string]any{"group": gvk.Group, "version": gvk.Version, "kind": gvk.Kind}
+		}
+		out[name].AddExtension(extensionGVK, list)
+	}
+	return out
+}
+
+const extensionGVK = "x-kubernetes-group-version-kind"
+
+// components are the collected schemas in JSON.
+func (b *builder) components() (map[string]json.RawMessage, error) {
+	out := maps.Clone(b.builtin)
+	for name, s := range b.made {
+		data, err := json.Marshal(s)
+		if err != nil {
+			return nil, fmt.Errorf("openapi: schema %s: %w", name, err)
+		}
+		out[name] = data
+	}
+	for name, gvks := range b.gvks {
+		data, err := json.Marshal(gvks)
+		if err != nil {
+			return nil, fmt.Errorf("openapi: schema %s: %w", name, err)
+		}
+		s := bytes.TrimSuffix(out[name], []byte("}"))
+		with := slices.Concat(s, []byte(`,"`+extensionGVK+`":`), data, []byte("}"))
+		if len(s) == 1 { // of an empty object
+			with = slices.Concat(s, []byte(`"`+extensionGVK+`":`), data, []byte("}"))
+		}
+		out[name] = with
+	}
+	return out, nil
+}
+
+// take adds a built-in schema and what it refers to. It reports whether there is one.
+func (b *builder) take(name string) bool {
+	if _, ok := b.builtin[name]; ok {
+		return true
+	}
+	s := b.find(name)
+	if s == nil {
+		return false
+	}
+	b.builtin[name] = s
+	for _, ref := range references(s) {
+		b.take(ref)
+	}
+	return true
+}
+
+// has reports whether there is a schema of that name already.
+func (b *builder) has(name string) bool { return b.made[name] != nil || b.builtin[name] != nil }
 
 // Name is the name of a kind's schema.
 func Name(k *kind.Kind) string {
@@ -55,43 +130,49 @@ func kindName(k *kind.Kind) string {
 
 // kind adds a kind's schema and its list's, and gives their names.
 func (b *builder) kind(k *kind.Kind) (string, string) {
-	t := reflect.TypeOf(k.New()).Elem()
-	name := Name(k)
-	if k.Schema != nil || k.IsDynamic() {
-		b.dynamic(k, name)
-	} else if _, ok := b.names[t]; !ok {
-		b.names[t] = name
-		b.schemas[name] = b.structure(t)
-	} else if b.names[t] != name { // one Go type behind two kinds
-		if _, ok := b.schemas[name]; !ok {
-			b.schemas[name] = b.structure(t)
-		}
-	}
-	addGVK(b.schemas[name], k.Group, k.Version, k.Name)
+	name := b.object(k)
 	list := strings.TrimSuffix(name, k.Name) + k.ListName
-	if b.schemas[list] == nil {
+	if !b.take(list) && b.made[list] == nil {
 		s := object("A list of " + k.Plural + ".")
 		s.Properties["apiVersion"] = described(*spec.StringProperty(), typeMetaDoc["apiVersion"])
 		s.Properties["kind"] = described(*spec.StringProperty(), typeMetaDoc["kind"])
 		s.Properties["metadata"] = b.reference(listMetaType, "Standard list metadata.")
-		s.Properties["items"] = described(*spec.ArrayProperty(spec.RefSchema(b.ref + name)), "The objects.")
+		s.Properties["items"] = described(*spec.ArrayProperty(spec.RefSchema(refPrefix + name)), "The objects.")
 		s.Required = []string{"items"}
-		b.schemas[list] = s
+		b.made[list] = s
 	}
-	addGVK(b.schemas[list], k.Group, k.Version, k.ListName)
+	b.addGVK(list, k.Group, k.Version, k.ListName)
 	return name, list
 }
 
-func addGVK(s *spec.Schema, group, version, name string) {
-	const key = "x-kubernetes-group-version-kind"
-	gvk := map[string]any{"group": group, "version": version, "kind": name}
-	all, _ := s.Extensions[key].([]any)
-	for _, have := range all {
-		if reflect.DeepEqual(have, gvk) {
-			return
+// object adds a kind's schema and gives its name.
+func (b *builder) object(k *kind.Kind) string {
+	name := Name(k)
+	t := reflect.TypeOf(k.New()).Elem()
+	switch {
+	case k.Schema != nil || k.IsDynamic():
+		if b.made[name] == nil {
+			b.dynamic(k, name)
 		}
+	case b.take(name):
+		b.names[t] = name
+	case b.made[name] == nil:
+		if _, ok := b.names[t]; !ok { // one Go type may be behind two kinds
+			b.names[t] = name
+		}
+		b.made[name] = &spec.Schema{} // taken, while types that refer to themselves are walked
+		b.made[name] = b.structure(t)
 	}
-	s.AddExtension(key, append(all, gvk))
+	b.addGVK(name, k.Group, k.Version, k.Name)
+	return name
+}
+
+// addGVK notes that objects of a kind have the schema called name.
+func (b *builder) addGVK(name, group, version, kind string) {
+	gvk := metav1.GroupVersionKind{Group: group, Version: version, Kind: kind}
+	if !slices.Contains(b.gvks[name], gvk) {
+		b.gvks[name] = append(b.gvks[name], gvk)
+	}
 }
 
 func object(description string) *spec.Schema {
@@ -107,13 +188,11 @@ func described(s spec.Schema, text string) spec.Schema {
 
 // reference refers to the schema of a named struct type, which it adds.
 func (b *builder) reference(t reflect.Type, description string) spec.Schema {
-	name := b.define(t)
-	ref := *spec.RefSchema(b.ref + name)
-	if b.ref == refV2 || description == "" {
-		ref.Description = description
+	ref := *spec.RefSchema(refPrefix + b.define(t))
+	if description == "" {
 		return ref
 	}
-	// In v3 nothing may stand beside a $ref.
+	// Nothing may stand beside a $ref.
 	return spec.Schema{SchemaProps: spec.SchemaProps{Description: description, AllOf: []spec.Schema{ref}}}
 }
 
@@ -123,15 +202,19 @@ func (b *builder) define(t reflect.Type) string {
 		return name
 	}
 	name := typeName(t)
-	for n := 2; b.schemas[name] != nil; n++ { // local types of one name
+	if b.take(name) {
+		b.names[t] = name
+		return name
+	}
+	for n := 2; b.has(name); n++ { // local types of one name
 		name = fmt.Sprintf("%s%d", typeName(t), n)
 	}
 	b.names[t] = name
-	b.schemas[name] = &spec.Schema{} // taken, while types that refer to themselves are walked
+	b.made[name] = &spec.Schema{} // taken, while types that refer to themselves are walked
 	if s, ok := b.special(t); ok {
-		b.schemas[name] = &s
+		b.made[name] = &s
 	} else {
-		b.schemas[name] = b.structure(t)
+		b.made[name] = b.structure(t)
 	}
 	return name
 }
@@ -159,9 +242,6 @@ func (b *builder) structure(t reflect.Type) *spec.Schema {
 	s := object(docs[""])
 	b.fields(s, t, docs)
 	slices.Sort(s.Required)
-	if atomicStructs[t.Name()] && strings.HasPrefix(t.PkgPath(), "k8s.io/") {
-		s.AddExtension("x-kubernetes-map-type", "atomic")
-	}
 	return s
 }
 
@@ -190,7 +270,7 @@ func (b *builder) fields(s *spec.Schema, t reflect.Type, docs map[string]string)
 			name = f.Name
 		}
 		p := b.value(f.Type, docs[name])
-		patchTags(&p, t, f, name)
+		patchTags(&p, t, f)
 		s.Properties[name] = p
 		if !strings.Contains(opts, "omitempty") && !strings.Contains(opts, "omitzero") && f.Type.Kind() != reflect.Pointer {
 			s.Required = append(s.Required, name)
@@ -199,7 +279,7 @@ func (b *builder) fields(s *spec.Schema, t reflect.Type, docs map[string]string)
 }
 
 // patchTags adds what is known about merging a field.
-func patchTags(p *spec.Schema, owner reflect.Type, f reflect.StructField, name string) {
+func patchTags(p *spec.Schema, owner reflect.Type, f reflect.StructField) {
 	strategy, key := f.Tag.Get("patchStrategy"), f.Tag.Get("patchMergeKey")
 	if strategy != "" {
 		p.AddExtension("x-kubernetes-patch-strategy", strategy)
@@ -210,27 +290,15 @@ func patchTags(p *spec.Schema, owner reflect.Type, f reflect.StructField, name s
 	if f.Type.Kind() != reflect.Slice || f.Type.Elem().Kind() == reflect.Uint8 {
 		return
 	}
-	keys := listKeys[owner.Name()+"."+name]
-	if keys == nil && key != "" && strings.Contains(strategy, "merge") {
-		keys = []string{key}
-	}
 	switch {
-	case len(keys) > 0:
+	case key != "" && strings.Contains(strategy, "merge"):
 		p.AddExtension("x-kubernetes-list-type", "map")
-		p.AddExtension("x-kubernetes-list-map-keys", toAny(keys))
+		p.AddExtension("x-kubernetes-list-map-keys", []any{key})
 	case strings.Contains(strategy, "merge") && f.Type.Elem().Kind() == reflect.String:
 		p.AddExtension("x-kubernetes-list-type", "set")
 	case strings.HasPrefix(owner.PkgPath(), "k8s.io/"):
 		p.AddExtension("x-kubernetes-list-type", "atomic")
 	}
-}
-
-func toAny(in []string) []any {
-	out := make([]any, len(in))
-	for i, s := range in {
-		out[i] = s
-	}
-	return out
 }
 
 // value is the schema of a field's type.
@@ -280,12 +348,6 @@ func (b *builder) special(t reflect.Type) (spec.Schema, bool) {
 	var s spec.Schema
 	s.Description = docsOf(t)[""]
 	switch t.String() {
-	case "runtime.RawExtension", "v1.FieldsV1":
-		s.Type = []string{"object"}
-		if t.String() == "runtime.RawExtension" {
-			s.AddExtension("x-kubernetes-preserve-unknown-fields", true)
-		}
-		return s, true
 	case "json.RawMessage":
 		s.AddExtension("x-kubernetes-preserve-unknown-fields", true)
 		return s, true
@@ -301,7 +363,7 @@ func (b *builder) special(t reflect.Type) (spec.Schema, bool) {
 	if f, ok := v.(interface{ OpenAPISchemaFormat() string }); ok {
 		s.Format = f.OpenAPISchemaFormat()
 	}
-	if one, ok := v.(interface{ OpenAPIV3OneOfTypes() []string }); ok && b.ref == refV3 {
+	if one, ok := v.(interface{ OpenAPIV3OneOfTypes() []string }); ok {
 		s.Type = nil
 		for _, each := range one.OpenAPIV3OneOfTypes() {
 			s.OneOf = append(s.OneOf, spec.Schema{SchemaProps: spec.SchemaProps{Type: []string{each}}})

@@ -88,7 +88,11 @@ func New(cfg Config) (*Handler, error) {
 		cfg.FormBytes = DefaultFormBytes
 	}
 	h.forms = newForms(cfg.FormBytes)
-	h.SetKinds(cfg.Kinds)
+	asked, err := reviewKinds(h.reviews)
+	if err != nil {
+		return nil, err
+	}
+	h.serveKinds(cfg.Kinds, openapi.New(cfg.Kinds, cfg.Version, asked...))
 	return h, nil
 }
 
@@ -99,9 +103,11 @@ type served struct {
 	docs   *openapi.Documents
 }
 
-// SetKinds makes the front serve other kinds from now on. Requests that are under way keep what they found.
-func (h *Handler) SetKinds(kinds *kind.Set) {
-	h.served.Store(&served{kinds: kinds, groups: groupsOf(kinds.All(), h.reviews), docs: openapi.New(kinds, h.cfg.Version)})
+// SetKinds makes the front serve other kinds from now on. Requests that are under way keep what they found. Calls must not overlap.
+func (h *Handler) SetKinds(kinds *kind.Set) { h.serveKinds(kinds, h.served.Load().docs.Follow(kinds)) }
+
+func (h *Handler) serveKinds(kinds *kind.Set, docs *openapi.Documents) {
+	h.served.Store(&served{kinds: kinds, groups: groupsOf(kinds.All(), h.reviews), docs: docs})
 }
 
 // ServeHTTP answers one request.

@@ -6,23 +6,22 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/keelson-dev/keelson/apiserver/authn"
 	"github.com/keelson-dev/keelson/apiserver/authz"
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/fieldmanager"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/apiserver/nodeproxy"
 	"github.com/keelson-dev/keelson/apiserver/table"
 )
-
-const maxFieldManager = 128 // characters, as upstream
 
 func zapPath(r *http.Request) zap.Field { return zap.String("request", r.Method+" "+r.URL.Path) }
 func zapError(err error) zap.Field      { return zap.Error(err) }
@@ -66,36 +65,10 @@ func (h *Handler) resource(w *response, r *http.Request, user authn.User, p reso
 }
 
 // subresources are those that a kind declares, in one list.
-func subresources(k *kind.Kind) []string {
-	var out []string
-	if k.Status {
-		out = append(out, "status")
-	}
-	if k.Scale != nil {
-		out = append(out, "scale")
-	}
-	for _, s := range k.Subresources {
-		if !slices.Contains(out, s) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
+func subresources(k *kind.Kind) []string { return k.SubresourceNames() }
 
 // methods says what a subresource is used for.
-func methods(subresource string) []string {
-	switch subresource {
-	case "binding", "eviction", "token":
-		return []string{http.MethodPost}
-	case "finalize":
-		return []string{http.MethodPut}
-	case "log":
-		return []string{http.MethodGet, http.MethodHead}
-	case "exec", "attach", "portforward":
-		return []string{http.MethodGet, http.MethodPost}
-	}
-	return []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch}
-}
+func methods(subresource string) []string { return kind.SubresourceMethods(subresource) }
 
 func (c *call) serve() error {
 	if c.path.subresource != "" && !slices.Contains(methods(c.path.subresource), c.r.Method) {
@@ -174,25 +147,26 @@ func (c *call) list() error {
 	return c.h.writeList(c.w, c.r, f, c.kind, resp)
 }
 
-// writeOptions reads the parameters that all writes share.
-func (c *call) writeOptions() error {
-	for _, v := range c.q["dryRun"] {
-		if v != metav1.DryRunAll {
-			return apierrors.NewBadRequest(fmt.Sprintf("dryRun %q: want All", v))
+// writeOptions reads the parameters that all writes share. name is that of upstream's type for them.
+func (c *call) writeOptions(name string) error {
+	o := metav1.PatchOptions{DryRun: c.q["dryRun"], FieldManager: c.q.Get("fieldManager"), FieldValidation: c.q.Get("fieldValidation")}
+	errs := validation.ValidateUpdateOptions(&metav1.UpdateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager, FieldValidation: o.FieldValidation})
+	if name == "PatchOptions" {
+		if force := c.q.Get("force"); force != "" {
+			o.Force = new(force != "false" && force != "0") // as upstream reads it
+			c.req.Force = *o.Force
 		}
-		c.req.DryRun = true
+		errs = validation.ValidatePatchOptions(&o, c.req.PatchType)
 	}
-	var err error
-	if c.req.FieldValidation, err = fieldValidation(c.r); err != nil {
-		return err
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: name}, "", errs)
 	}
-	c.req.FieldManager = c.q.Get("fieldManager")
-	if len(c.req.FieldManager) > maxFieldManager {
-		return apierrors.NewBadRequest(fmt.Sprintf("fieldManager: want at most %d characters", maxFieldManager))
+	c.req.DryRun = len(o.DryRun) > 0
+	if c.req.FieldValidation = o.FieldValidation; c.req.FieldValidation == "" {
+		c.req.FieldValidation = validateWarn
 	}
-	if c.req.FieldManager == "" {
-		agent, _, _ := strings.Cut(c.r.UserAgent(), "/")
-		c.req.FieldManager = agent[:min(len(agent), maxFieldManager)]
+	if c.req.FieldManager = o.FieldManager; c.req.FieldManager == "" {
+		c.req.FieldManager = fieldmanager.Name(c.r.UserAgent())
 	}
 	return nil
 }
@@ -240,7 +214,7 @@ func (c *call) create() error {
 	if err != nil {
 		return err
 	}
-	if err := c.writeOptions(); err != nil {
+	if err := c.writeOptions("CreateOptions"); err != nil {
 		return err
 	}
 	if err := c.authorized(client.Create); err != nil {
@@ -257,7 +231,7 @@ func (c *call) update() error {
 	if err != nil {
 		return err
 	}
-	if err := c.writeOptions(); err != nil {
+	if err := c.writeOptions("UpdateOptions"); err != nil {
 		return err
 	}
 	if err := c.authorized(client.Update); err != nil {
@@ -272,9 +246,6 @@ func (c *call) update() error {
 func (c *call) patch() error {
 	f, err := c.negotiate()
 	if err != nil {
-		return err
-	}
-	if err := c.writeOptions(); err != nil {
 		return err
 	}
 	if err := c.authorized(client.Patch); err != nil {
@@ -292,22 +263,18 @@ func (c *call) patch() error {
 		return unsupportedMedia(c.r.Header.Get("Content-Type"), can...)
 	}
 	c.req.PatchType = types.PatchType(media)
-	if force := c.q.Get("force"); force != "" {
-		if c.req.PatchType != types.ApplyPatchType {
-			return apierrors.NewBadRequest("force: only for an apply patch")
-		}
-		c.req.Force = force != "false" && force != "0"
-	}
-	if c.req.PatchType == types.ApplyPatchType && c.q.Get("fieldManager") == "" {
-		return apierrors.NewBadRequest("fieldManager: required for an apply patch")
+	if err := c.writeOptions("PatchOptions"); err != nil {
+		return err
 	}
 	if c.req.PatchData, err = readBody(c.w, c.r); err != nil {
 		return err
 	}
-	if c.req.PatchType != types.ApplyPatchType { // which is YAML
-		if err := checkJSON(c.req.PatchData); err != nil {
-			return apierrors.NewBadRequest("patch: " + err.Error())
-		}
+	check := checkJSON
+	if c.req.PatchType == types.ApplyPatchType {
+		check = checkYAML
+	}
+	if err := check(c.req.PatchData); err != nil {
+		return apierrors.NewBadRequest("patch: " + err.Error())
 	}
 	return c.answer(f, http.StatusOK)
 }
@@ -333,7 +300,7 @@ func (c *call) answer(f form, code int) error {
 }
 
 func (c *call) deleteOptions(verb client.Verb) error {
-	if err := c.writeOptions(); err != nil {
+	if err := c.writeOptions("DeleteOptions"); err != nil {
 		return err
 	}
 	if err := c.authorized(verb); err != nil {

@@ -45,10 +45,11 @@ var rules = []rule{
 	{"apiserver/admission", []string{"apiserver/kind", "apiserver/client", "apiserver/authn"}, "plugins see requests, not the server"},
 	{"apiserver/table", []string{"apiserver/kind"}, "columns of an object"},
 	{"apiserver/openapi", []string{"apiserver/kind"}, "schemas of a kind"},
+	{"apiserver/fieldmanager", []string{"apiserver/kind", "apiserver/openapi"}, "who manages the fields of one object"},
 	{"apiserver/nodeproxy", []string{"apiserver/kind", "apiserver/client", "apiserver/client/stream"}, "a way to node agents"},
-	{"apiserver/wire", []string{"apiserver/kind", "apiserver/client", "apiserver/authn", "apiserver/authz", "apiserver/table", "apiserver/openapi", "apiserver/nodeproxy"}, "HTTP over the client contract; it never sees the server"},
+	{"apiserver/wire", []string{"apiserver/kind", "apiserver/client", "apiserver/authn", "apiserver/authz", "apiserver/table", "apiserver/openapi", "apiserver/fieldmanager", "apiserver/nodeproxy"}, "HTTP over the client contract; it never sees the server"},
 	{"apiserver/builtin", []string{"apiserver/kind", "apiserver/client", "apiserver/admission"}, "behaviour of kinds; imported only by who assembles a server"},
-	{"apiserver", []string{"watch", "store", "apiserver/kind", "apiserver/client", "apiserver/authn", "apiserver/authz", "apiserver/admission", "apiserver/wire", "apiserver/nodeproxy"}, "resources over the store; behaviour of kinds is passed in"},
+	{"apiserver", []string{"watch", "store", "apiserver/kind", "apiserver/client", "apiserver/authn", "apiserver/authz", "apiserver/admission", "apiserver/fieldmanager", "apiserver/wire", "apiserver/nodeproxy"}, "resources over the store; behaviour of kinds is passed in"},
 	{"controller", []string{"watch", "apiserver/kind", "apiserver/client", "controller"}, "all that controllers know of the cluster is a client.Client"},
 	{"scheduler", []string{"controller", "apiserver/kind", "apiserver/client", "scheduler/..."}, "the scheduler runs on any machine, over any client"},
 	{"kubelet", []string{"controller", "apiserver/kind", "apiserver/client", "runtime", "kubelet/..."}, "the node agent runs on any machine, over any client"},
@@ -73,7 +74,7 @@ var leaves = map[string][]string{
 	"github.com/coreos/go-iptables":  {"proxy/iptables"},
 	"github.com/moby/ipvs":           {"proxy/ipvs"},
 	"github.com/vishvananda/netlink": {"proxy/ipvs", "proxy/nftables", "proxy/iptables"},
-	"k8s.io/kube-openapi":            {"apiserver/openapi", "apiserver/wire"},
+	"k8s.io/kube-openapi":            {"apiserver/openapi", "apiserver/wire", "apiserver/fieldmanager"},
 }
 
 // imported is one import of one package.
