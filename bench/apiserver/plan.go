@@ -41,7 +41,7 @@ func fullPlan() plan {
 func quickPlan() plan {
 	p := fullPlan()
 	p.manyPods, p.rounds, p.round, p.starts, p.writes, p.crds = 0, 3, 300*time.Millisecond, 3, 50, 3
-	p.loads = []load{{1, 1}, {64, 64}}
+	p.loads, p.listClients, p.plain = []load{{1, 1}, {64, 64}}, []int{1, 4}, false
 	return p
 }
 
