@@ -97,6 +97,10 @@ func (c *call) preconditions(obj kind.Instance) error {
 
 // marked decides what a delete does at the time at: the object goes, or stays as the answered copy, or (nil) as it is.
 func (c *call) marked(old kind.Instance, at metav1.Time) (obj kind.Instance, gone bool) {
+	if c.kind.Terminate != nil && old.GetDeletionTimestamp() == nil {
+		old = c.kind.Copy(old)
+		c.kind.Terminate(old)
+	}
 	var grace int64
 	if c.kind.GracePeriod != nil {
 		grace = max(0, c.kind.GracePeriod(old, c.req.Delete.GracePeriodSeconds))

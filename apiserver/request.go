@@ -53,6 +53,9 @@ func (s *Server) do(ctx context.Context, user authn.User, req *client.Request) (
 			return nil, err
 		}
 		resp.Warnings = append(c.ignored, c.warnings...)
+		if d := c.kind.Deprecation; d != "" {
+			resp.Warnings = append([]string{d}, resp.Warnings...)
+		}
 		return resp, nil
 	}
 }
