@@ -238,7 +238,17 @@ func (c *call) route(ctx context.Context) (*client.Response, error) {
 			return c.finalize(ctx)
 		}
 	default:
-		return nil, c.noSubresource()
+		if _, ok := c.kind.Parts[c.req.Subresource]; !ok {
+			return nil, c.noSubresource()
+		}
+		switch verb {
+		case client.Get:
+			return c.get(ctx)
+		case client.Update:
+			return c.update(ctx)
+		case client.Patch:
+			return c.patch(ctx)
+		}
 	}
 	return nil, apierrors.NewMethodNotSupported(c.kind.GroupResource(), string(verb))
 }

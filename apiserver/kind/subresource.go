@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -40,6 +41,7 @@ func (k *Kind) SubresourceNames() []string {
 	if k.Scale != nil {
 		out = append(out, "scale")
 	}
+	out = slices.AppendSeq(out, slices.Values(slices.Sorted(maps.Keys(k.Parts))))
 	for _, s := range k.Subresources {
 		if !slices.Contains(out, s) {
 			out = append(out, s)

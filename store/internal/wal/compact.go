@@ -23,10 +23,9 @@ func Compact(ctx context.Context, dir string) (before, after int64, err error) {
 	if l, err = Open(dir, leastBytes); err != nil {
 		return 0, 0, err
 	}
-	if err = l.compact(ctx); err == nil {
-		after, _ = l.LogSizes()
-	}
-	return before, after, errors.Join(err, l.Close())
+	err = errors.Join(l.compact(ctx), l.Close())
+	after, _ = l.LogSizes()
+	return before, after, err
 }
 
 // compact writes all entries again, in a segment of their own, and lets go of everything before.

@@ -9,7 +9,7 @@
 //	lock                   held while the log is open
 //	0000000000000001.wal   a segment; the number, in hexadecimal, rises by one with each
 //	free-*.tmp             a segment that is to be used again
-//	new.tmp                a segment that was being made when the process ended; it holds nothing
+//	new.tmp                a segment that is being made; it holds nothing
 //	end                    which frame was the last one when the log was closed
 //	end.tmp                one that was being made when the process ended; it holds nothing
 //
@@ -46,6 +46,10 @@
 //	7 sealed   number of the next segment, 8 bytes; shares its frame number with that one's first frame
 //	8 again    all entries that there are, as in 2: from now on they are read from here
 //
+// The first segment is small, and each is larger than the one before, up to the size that was asked for. Files are filled
+// with zeros before they are written to, the next one while its predecessor is in use (see ahead.go): a sync of blocks that
+// were written before needs no other write of the file system.
+//
 // # What is there after a crash
 //
 // Opening replays the frames. A segment has its name only once its header and its state are on disk, and the segment
@@ -69,10 +73,12 @@
 // # Errors
 //
 // The first failed write or sync is final: nothing more is stored until the log is opened again. That holds for a full
-// disk too, which is met when a segment is begun, because segments are allocated as a whole where the system can. Errors
+// disk too, which is met when a segment is begun, because segments are allocated as a whole where the system can. What
+// goes wrong with a file that is made ahead is not told: the segment that needs one meets it again. Errors
 // are fault.ErrLocked, fault.ErrCorrupt, fault.ErrVersion and those of the system.
 //
 // # Concurrency
 //
-// All methods may be called at once; writes wait for each other, reads for none. No goroutine outlives a call.
+// All methods may be called at once; writes wait for each other, reads for none. One goroutine at a time makes a file ahead,
+// and a write or Close waits until it has stopped.
 package wal

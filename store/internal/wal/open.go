@@ -13,7 +13,7 @@ import (
 )
 
 func newLog(files files, dir string, segmentBytes int64) *Log {
-	return &Log{files: files, dir: dir, segmentBytes: segmentBytes, writing: make(chan struct{}, 1), state: newState()}
+	return &Log{files: files, dir: dir, segmentBytes: segmentBytes, writing: make(chan struct{}, 1), start: func(f func()) { go f() }, state: newState()}
 }
 
 // openLog opens or makes a log among files. dir is for errors.

@@ -40,23 +40,31 @@ func isFree(name string) bool {
 	return strings.HasPrefix(name, freePrefix) && strings.HasSuffix(name, freeSuffix)
 }
 
-// makeSegment begins a segment that has room for more bytes beyond its state, in a free file or a new one. It returns
-// when all of it is on disk.
+// makeSegment begins a segment that has room for more bytes beyond its state, in the file that was prepared, a free one
+// or a new one. It returns when all of it is on disk.
 func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err error) {
 	s = &segment{number: number, header: header{log: l.id, salt: rand.Uint64(), segment: number, frame: firstFrame}}
 	content := l.state.encode(make([]byte, frameHead))
 	s.end = int64(headerSize + padded(len(content)-frameHead))
-	s.size = max(l.segmentBytes, s.end+int64(more)+frameHead+8) // and a seal
-	name := newName
-	if len(l.free) > 0 && l.free[0].size >= s.size {
+	least := s.end + int64(more) + frameHead + 8 // and a seal
+	name, made := newName, true
+	switch prepared := l.prepared(); {
+	case prepared >= least:
+		s.size = prepared
+	case len(l.free) > 0 && l.free[0].size >= least:
 		name, s.size = l.free[0].name, l.free[0].size
 		l.mu.Lock()
 		l.free = l.free[1:]
 		l.mu.Unlock()
+	default:
+		s.size, made = max(l.nextSize(), least), false
 	}
 	s.bytes = uint64(s.size)
 	first := append(s.header.encode(), finishFrame(content, kindState, firstFrame, s.salt)...)
-	if err := l.fill(name, first, s.size); err != nil {
+	if !made && s.size <= mostAtOnce {
+		first = append(first, make([]byte, s.size-int64(len(first)))...) // as what is prepared has it
+	}
+	if err := l.fill(name, made, first, s.size); err != nil {
 		return nil, err
 	}
 	if err := l.files.rename(name, segmentName(number)); err != nil {
@@ -69,14 +77,14 @@ func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err 
 	return s, err
 }
 
-// fill puts the beginning of a segment into a new file or one that is to be used again, on disk. The file is closed
-// then: Windows renames no other.
-func (l *Log) fill(name string, first []byte, size int64) (err error) {
+// fill puts the beginning of a segment into a file that is made already, or a new one, on disk. The file is closed then:
+// Windows renames no other.
+func (l *Log) fill(name string, made bool, first []byte, size int64) (err error) {
 	var f file
-	if name == newName {
-		f, err = l.files.create(name)
-	} else {
+	if made {
 		f, err = l.files.open(name)
+	} else {
+		f, err = l.files.create(name)
 	}
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ const (
 	lockPoll    = 10 * time.Millisecond
 	// usualBytes is how large a segment is, and leastBytes how small it may be.
 	usualBytes, leastBytes = 16 << 20, 64 << 10
+	// firstBytes is how large the first one is, and growth by how much each is larger than the one before.
+	firstBytes, growth = 64 << 10, 4
 	// keepFree is how many freed files are kept for use.
 	keepFree = 2
 	// keepBuffer is the size up to which the buffer for a frame is kept.
@@ -70,11 +72,13 @@ type Log struct {
 	end     end    // what is on disk
 	closed  bool
 	failed  error
+	start   func(func()) // runs it in another goroutine, unless a test has it otherwise
 
 	mu       sync.RWMutex
 	state    *state
 	segments []*segment // oldest first; the last one is written to
 	free     []freeFile
+	ahead    *ahead // nil while none is being made
 }
 
 // freeFile is a file that can be used again.
@@ -103,6 +107,9 @@ func (l *Log) LogSizes() (file, free int64) {
 	free = newest.size - newest.end
 	for _, f := range l.free {
 		file, free = file+f.size, free+f.size
+	}
+	if l.ahead != nil {
+		file, free = file+l.ahead.size, free+l.ahead.size
 	}
 	return file, free
 }
@@ -339,6 +346,9 @@ func (l *Log) commit(p []byte, k kind) (in *segment, at int64, err error) {
 	l.mu.Unlock()
 	l.number++
 	l.clean = k == kindClosed
+	if !l.closed {
+		l.prepare()
+	}
 	return in, at, nil
 }
 
@@ -367,6 +377,9 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.closed = true
+	if l.prepared() > 0 {
+		_ = l.files.remove(newName) // or else who opens the log next does
+	}
 	var err error
 	if l.failed == nil && !l.clean {
 		_, _, err = l.commit(l.begin(0), kindClosed)
