@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	retryEvery   = time.Second     // after a failure
+	retryEvery   = time.Second            // after a failure
 	cleanupEvery = 500 * time.Millisecond // while objects of a deleted definition are still there
 )
 
