@@ -26,7 +26,7 @@ type resource struct {
 
 func (r *resource) strategy(d *CustomResourceDefinition) kind.Strategy {
 	s := kind.Strategy{
-		Generation: true, Default: r.defaults, Validate: r.validate, ValidateStatus: r.validate,
+		Generation: kind.GenerationAlways, Default: r.defaults, Validate: r.validate, ValidateStatus: r.validate,
 		Columns: r.columns(), Fields: r.fields(), Terminating: d.DeletionTimestamp != nil, Deprecation: r.deprecation(),
 	}
 	if !r.spec.PreserveUnknownFields {
