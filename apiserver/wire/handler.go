@@ -54,6 +54,8 @@ type Handler struct {
 	cfg     Config
 	log     *zap.Logger
 	forms   *forms
+	members *members
+	buffers buffers
 	version versionInfo
 	served  atomic.Pointer[served]
 	reviews map[schema.GroupResource]review
@@ -88,6 +90,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.FormBytes = DefaultFormBytes
 	}
 	h.forms = newForms(cfg.FormBytes)
+	h.members = newMembers(cfg.FormBytes / 4)
 	asked, err := reviewKinds(h.reviews)
 	if err != nil {
 		return nil, err
@@ -115,6 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w}
 	defer h.recover(rw, r)
 	limitBody(rw, r)
+	identified(rw, r)
 	if err := h.serve(rw, r); err != nil {
 		h.fail(rw, r, err)
 	}
@@ -347,5 +351,5 @@ func (h *Handler) nonResource(w *response, r *http.Request, segments []string) e
 	case "openapi":
 		return h.openapi(w, r, segments[1:])
 	}
-	return notFound(r)
+	return h.notFoundPage(w, r)
 }

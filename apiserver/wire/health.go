@@ -30,11 +30,11 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request, segments []stri
 	if len(segments) == 2 {
 		i := slices.IndexFunc(checks, func(c Check) bool { return c.Name == segments[1] })
 		if i < 0 {
-			return notFound(r)
+			return h.notFoundPage(w, r)
 		}
 		checks = checks[i : i+1]
 	} else if len(segments) > 2 {
-		return notFound(r)
+		return h.notFoundPage(w, r)
 	}
 	var report bytes.Buffer
 	failed := false

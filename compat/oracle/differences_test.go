@@ -1,0 +1,19 @@
+package oracle
+
+import "regexp"
+
+// differences are those that are meant.
+var differences = []struct {
+	request, at *regexp.Regexp // whole name of the request, whole place in its answer
+	reason      string
+}{}
+
+// meant gives the entry of differences that a difference belongs to, or -1.
+func meant(d difference) int {
+	for i, m := range differences {
+		if m.request.MatchString(d.request) && m.at.MatchString(d.at) {
+			return i
+		}
+	}
+	return -1
+}
