@@ -56,7 +56,19 @@ func (s *Server) do(ctx context.Context, user authn.User, req *client.Request) (
 			return nil, err
 		}
 		resp.Warnings = append(c.ignored, c.warnings...)
+		c.formsOf(resp)
 		return resp, nil
+	}
+}
+
+// formsOf finds the encodings of what was just written: it is in the cache, where watchers take them from.
+func (c *call) formsOf(resp *client.Response) {
+	if !c.req.WantForms || resp.Forms != nil || resp.Object == nil {
+		return
+	}
+	e := c.cache.get(c.cache.key(resp.Object.GetNamespace(), resp.Object.GetName()))
+	if e != nil && e.as(c.kind) == resp.Object {
+		resp.Forms = e.forms(c.kind)
 	}
 }
 
