@@ -30,6 +30,9 @@ func (c *call) delete(ctx context.Context) (*client.Response, error) {
 		if err := c.preconditions(old.obj); err != nil {
 			return nil, err
 		}
+		if c.beside, err = c.guarded(ctx, old); err != nil {
+			return nil, err
+		}
 		r := c.admissionRequest(client.Delete, nil, old.obj)
 		if err := c.server.admission.Mutate(ctx, r); err != nil {
 			return nil, err
