@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -26,6 +27,11 @@ const (
 var metadataPath = field.NewPath("metadata")
 
 func (c *call) create(ctx context.Context) (*client.Response, error) {
+	if c.kind.Terminating {
+		e := apierrors.NewMethodNotSupported(c.kind.GroupResource(), string(client.Create))
+		e.ErrStatus.Message = "create not allowed while custom resource definition is terminating"
+		return nil, e
+	}
 	return c.createFrom(ctx, c.object)
 }
 
@@ -69,7 +75,7 @@ func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance,
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetSelfLink("")
 	obj.SetGeneration(0)
-	if c.kind.Status || c.kind.Generation {
+	if c.kind.CountsGeneration() {
 		obj.SetGeneration(1)
 	}
 	if c.kind.Status && !c.kind.Is(kind.Node.Kind()) { // a node agent registers with its status
@@ -125,13 +131,21 @@ func (c *call) warn(fromAdmission []string, obj, old kind.Instance) {
 	}
 }
 
-// nameRule is what every name must be. The names of roles and bindings may be any path segment, as upstream; kinds
-// narrow the rule in their Validate.
+// nameRule is what a name must be.
 func (c *call) nameRule() validation.ValidateNameFunc {
-	if c.kind.Group == "rbac.authorization.k8s.io" {
+	rule := c.kind.NameRule
+	switch {
+	case rule == nil && c.kind.Group == "rbac.authorization.k8s.io": // an authorizer's kinds may be served without their behaviour
 		return path.ValidatePathSegmentName
+	case rule == nil:
+		return validation.NameIsDNSSubdomain
 	}
-	return validation.NameIsDNSSubdomain
+	return func(name string, prefix bool) []string {
+		if prefix { // of a generated name: the end may look cut off
+			name = strings.TrimRight(name, "-.") + "a"
+		}
+		return rule(name)
+	}
 }
 
 // merge adds the kind's findings to the general ones; about one field the general finding is enough.

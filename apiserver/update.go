@@ -65,9 +65,16 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		return nil, conflict(c.kind, c.req.Name, "Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, old.GetUID())
 	}
 	whole := c.req.Subresource == "" || c.req.Subresource == subScale
-	if c.req.Subresource == subStatus {
+	part, partial := c.kind.Parts[c.req.Subresource]
+	if c.req.Subresource == subStatus || partial {
 		entries := obj.GetManagedFields()
-		obj = c.statusOnly(obj, old)
+		if partial {
+			into := c.kind.Copy(old)
+			part.Take(into, obj)
+			obj = into
+		} else {
+			obj = c.statusOnly(obj, old)
+		}
 		if c.applied {
 			obj.SetManagedFields(entries)
 		}
@@ -81,12 +88,20 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err
 	}
+	if c.req.Subresource == subStatus && c.kind.PrepareStatus != nil {
+		c.kind.PrepareStatus(obj, old)
+	}
+	if partial {
+		c.applyDefaults(obj)
+	}
 	if whole {
 		c.applyDefaults(obj)
 		if c.kind.Prepare != nil {
 			c.kind.Prepare(obj, old)
 		}
-		if (c.kind.Status || c.kind.Generation) && !kind.SameSpec(obj, old, !c.kind.Status) {
+	}
+	if whole || partial {
+		if c.kind.CountsGeneration() && !kind.SameSpec(obj, old, !c.kind.Status) {
 			obj.SetGeneration(old.GetGeneration() + 1)
 		}
 	}
@@ -96,6 +111,8 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		errs = merge(errs, c.kind.Validate(obj, old))
 	case c.req.Subresource == subStatus && c.kind.ValidateStatus != nil:
 		errs = merge(errs, c.kind.ValidateStatus(obj, old))
+	case partial && part.Validate != nil:
+		errs = merge(errs, part.Validate(obj, old))
 	}
 	if len(errs) > 0 {
 		return nil, invalid(c.kind, c.req.Name, errs)

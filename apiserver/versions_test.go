@@ -173,7 +173,7 @@ func withMakers(cfg *apiserver.Config) {
 
 func made(plural string) (*kind.Kind, error) {
 	t, err := kind.Dynamic(kind.Kind{Group: "made.example.com", Version: "v1", Name: strings.ToUpper(plural[:1]) + plural[1:], Plural: plural, Singular: plural, Namespaced: true,
-		Strategy: kind.Strategy{Generation: true}})
+		Strategy: kind.Strategy{Generation: kind.GenerationAlways}})
 	return t.Kind(), err
 }
 

@@ -63,18 +63,24 @@ func validateAffinity(a *corev1.Affinity, at *field.Path) field.ErrorList {
 func validateNodeAffinity(n *corev1.NodeAffinity, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
-		terms := at.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
-		if len(r.NodeSelectorTerms) == 0 {
-			errs = append(errs, field.Required(terms, "must have at least one node selector term"))
-		}
-		for i, t := range r.NodeSelectorTerms {
-			errs = append(errs, validateNodeTerm(t, terms.Index(i))...)
-		}
+		errs = append(errs, validateNodeSelector(r, at.Child("requiredDuringSchedulingIgnoredDuringExecution"))...)
 	}
 	for i, p := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 		here := at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i)
 		errs = append(errs, weight(p.Weight, here.Child("weight"))...)
 		errs = append(errs, validateNodeTerm(p.Preference, here.Child("preference"))...)
+	}
+	return errs
+}
+
+func validateNodeSelector(s *corev1.NodeSelector, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	terms := at.Child("nodeSelectorTerms")
+	if len(s.NodeSelectorTerms) == 0 {
+		errs = append(errs, field.Required(terms, "must have at least one node selector term"))
+	}
+	for i, t := range s.NodeSelectorTerms {
+		errs = append(errs, validateNodeTerm(t, terms.Index(i))...)
 	}
 	return errs
 }

@@ -10,26 +10,31 @@ import (
 
 // behaviour is kind.Strategy over the kind's own Go type: old is nil on create.
 type behaviour[T kind.Instance] struct {
-	defaults       func(obj T)
-	prepare        func(obj, old T)
-	name           nameRule // the form of metadata.name; nil means a DNS subdomain
-	validate       func(obj, old T) field.ErrorList
-	validateStatus func(obj, old T) field.ErrorList
-	warnings       func(obj, old T) []string
-	status         bool
-	scale          *kind.Scale
-	gracePeriod    func(obj T, requested *int64) int64
-	columns        []kind.Column
-	fields         map[string]func(T) string
-	claims         func(obj T) []string
-	subresources   []string
+	defaults        func(obj T)
+	prepare         func(obj, old T)
+	name            nameRule // the form of metadata.name; nil means a DNS subdomain
+	validate        func(obj, old T) field.ErrorList
+	prepareStatus   func(obj, old T)
+	validateStatus  func(obj, old T) field.ErrorList
+	parts           map[string]kind.Part
+	warnings        func(obj, old T) []string
+	status          bool
+	orphanByDefault bool
+	generation      kind.Generation
+	scale           *kind.Scale
+	gracePeriod     func(obj T, requested *int64) int64
+	columns         []kind.Column
+	fields          map[string]func(T) string
+	claims          func(obj T) []string
+	subresources    []string
+	verbs           []string // nil means all of them
 }
 
 // of gives the kind with the behaviour b.
 func (b behaviour[T]) of(t kind.Type[T]) *kind.Kind {
 	s := kind.Strategy{
-		Status: b.status, Scale: b.scale, Columns: b.columns, Subresources: b.subresources,
-		Default: adapt(b.defaults), Prepare: b.preparer(), Validate: b.validator(), ValidateStatus: pair(b.validateStatus), Warnings: pair(b.warnings),
+		Status: b.status, Generation: b.generation, OrphanByDefault: b.orphanByDefault, Scale: b.scale, Columns: b.columns, Subresources: b.subresources, Verbs: b.verbs, Parts: b.parts, NameRule: b.name,
+		Default: adapt(b.defaults), Prepare: together(b.prepare), Validate: b.validator(), PrepareStatus: together(b.prepareStatus), ValidateStatus: pair(b.validateStatus), Warnings: pair(b.warnings),
 	}
 	if b.gracePeriod != nil {
 		s.GracePeriod = func(obj kind.Instance, requested *int64) int64 { return b.gracePeriod(obj.(T), requested) }
@@ -46,14 +51,20 @@ func (b behaviour[T]) of(t kind.Type[T]) *kind.Kind {
 	return t.With(s).Kind()
 }
 
-func (b behaviour[T]) preparer() func(obj, old kind.Instance) {
-	if b.prepare == nil {
+// together is f over plain instances; old is nil on create.
+func together[T kind.Instance](f func(obj, old T)) func(obj, old kind.Instance) {
+	if f == nil {
 		return nil
 	}
 	return func(obj, old kind.Instance) {
 		o, _ := old.(T)
-		b.prepare(obj.(T), o)
+		f(obj.(T), o)
 	}
+}
+
+// part makes a subresource that writes a part of the object.
+func part[T kind.Instance](take func(into, from T), validate func(obj, old T) field.ErrorList) kind.Part {
+	return kind.Part{Take: together(take), Validate: pair(validate)}
 }
 
 func (b behaviour[T]) validator() func(obj, old kind.Instance) field.ErrorList {
@@ -108,6 +119,18 @@ func number[T kind.Instance](name, description string, cell func(obj T, now time
 	c := column(name, description, cell)
 	c.Type = "integer"
 	return c
+}
+
+// flag makes a column of truths.
+func flag[T kind.Instance](name, description string, cell func(obj T) any) kind.Column {
+	c := column(name, description, func(obj T, _ time.Time) any { return cell(obj) })
+	c.Type = "boolean"
+	return c
+}
+
+// text makes a column of a string.
+func text[T kind.Instance](name, description string, get func(obj T) string) kind.Column {
+	return column(name, description, func(obj T, _ time.Time) any { return get(obj) })
 }
 
 // set gives *p a value when it has none.

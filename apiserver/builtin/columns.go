@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
@@ -16,6 +17,7 @@ import (
 const (
 	none    = "<none>"
 	unknown = "<unknown>"
+	unset   = "<unset>"
 )
 
 type containers = []corev1.Container
@@ -75,6 +77,25 @@ func age(t metav1.Time, now time.Time) string {
 func ratio(part, whole int32) string { return fmt.Sprintf("%d/%d", part, whole) }
 
 func integer(n int64) string { return strconv.FormatInt(n, 10) }
+
+// textOr shows an optional text, or what stands for none.
+func textOr[S ~string](s *S, otherwise string) string {
+	if s == nil {
+		return otherwise
+	}
+	return string(*s)
+}
+
+// quantityText is a quantity as text. It works on a copy: a Quantity notes its text in itself, and cells are of shared objects.
+func quantityText(q resource.Quantity) string { return q.String() }
+
+// boolText is how columns show a truth that may be left out.
+func boolText(b bool) string {
+	if b {
+		return "True"
+	}
+	return "False"
+}
 
 func boolean(b bool) string { return strconv.FormatBool(b) }
 

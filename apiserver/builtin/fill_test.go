@@ -94,7 +94,7 @@ func TestDefaultTwiceIsDefaultOnce(t *testing.T) {
 			continue
 		}
 		t.Run(k.Name, func(t *testing.T) {
-			for seed := range uint64(300) {
+			for seed := range uint64(60) {
 				obj := filler{rand.New(rand.NewPCG(seed, 1))}.object(k)
 				k.Default(obj)
 				again := k.Copy(obj)
@@ -109,7 +109,7 @@ func TestDefaultTwiceIsDefaultOnce(t *testing.T) {
 func TestAnyObjectIsSurvived(t *testing.T) {
 	for _, k := range builtin.Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
-			for seed := range uint64(150) {
+			for seed := range uint64(30) {
 				f := filler{rand.New(rand.NewPCG(seed, 2))}
 				survive(t, k, f.object(k), nil)
 				survive(t, k, f.object(k), f.object(k))
@@ -139,6 +139,14 @@ func survive(t *testing.T, k *kind.Kind, obj, old kind.Instance) {
 	}
 	if k.Warnings != nil {
 		k.Warnings(obj, old)
+	}
+	if k.PrepareStatus != nil && old != nil {
+		k.PrepareStatus(k.Copy(obj), old)
+	}
+	for _, part := range k.Parts {
+		into := k.Copy(obj)
+		part.Take(into, obj)
+		part.Validate(into, obj)
 	}
 	if k.GracePeriod != nil {
 		k.GracePeriod(obj, nil)

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"maps"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -38,7 +39,14 @@ func jobs() behaviour[*batchv1.Job] {
 }
 
 func defaultJob(j *batchv1.Job) {
-	s := &j.Spec
+	if len(j.Labels) == 0 && j.Spec.Template.Labels != nil {
+		j.Labels = maps.Clone(j.Spec.Template.Labels)
+	}
+	defaultJobSpec(&j.Spec)
+}
+
+// defaultJobSpec is also for the templates of cron jobs.
+func defaultJobSpec(s *batchv1.JobSpec) {
 	if s.Completions == nil && s.Parallelism == nil { // with only parallelism set, the pods work on a queue of their own
 		setPtr(&s.Completions, 1)
 	}

@@ -14,12 +14,21 @@ const maxIndexedParallelism = 100000
 
 func validateJob(j, old *batchv1.Job) field.ErrorList {
 	spec, s := field.NewPath("spec"), &j.Spec
+	errs := validateJobSpec(s, j.Name, spec)
+	errs = append(errs, validateSelector(s.Selector, spec.Child("selector"))...)
+	if old != nil {
+		errs = append(errs, validateJobUpdate(j, old, spec)...)
+	}
+	return errs
+}
+
+// validateJobSpec checks all but the selector; name is empty in templates of jobs.
+func validateJobSpec(s *batchv1.JobSpec, name string, spec *field.Path) field.ErrorList {
 	errs := counts(spec, map[string]int32{"parallelism": deref(s.Parallelism), "completions": deref(s.Completions),
 		"backoffLimit": deref(s.BackoffLimit), "ttlSecondsAfterFinished": deref(s.TTLSecondsAfterFinished),
 		"backoffLimitPerIndex": deref(s.BackoffLimitPerIndex), "maxFailedIndexes": deref(s.MaxFailedIndexes)})
 	errs = append(errs, notNegative(deref(s.ActiveDeadlineSeconds), spec.Child("activeDeadlineSeconds"))...)
-	errs = append(errs, validateCompletion(j, spec)...)
-	errs = append(errs, validateSelector(s.Selector, spec.Child("selector"))...)
+	errs = append(errs, validateCompletion(s, name, spec)...)
 	errs = append(errs, validateTemplate(&s.Template, s.Selector, spec.Child("template"))...)
 	policies := []corev1.RestartPolicy{corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}
 	switch p := s.Template.Spec.RestartPolicy; {
@@ -35,14 +44,10 @@ func validateJob(j, old *batchv1.Job) field.ErrorList {
 	if m := deref(s.ManagedBy); m != "" {
 		errs = append(errs, validation.IsDomainPrefixedPath(spec.Child("managedBy"), m)...)
 	}
-	if old != nil {
-		errs = append(errs, validateJobUpdate(j, old, spec)...)
-	}
 	return errs
 }
 
-func validateCompletion(j *batchv1.Job, spec *field.Path) field.ErrorList {
-	s := &j.Spec
+func validateCompletion(s *batchv1.JobSpec, name string, spec *field.Path) field.ErrorList {
 	mode := deref(s.CompletionMode)
 	errs := oneOf(mode, spec.Child("completionMode"), batchv1.IndexedCompletion, batchv1.NonIndexedCompletion)
 	if mode == batchv1.IndexedCompletion {
@@ -53,9 +58,9 @@ func validateCompletion(j *batchv1.Job, spec *field.Path) field.ErrorList {
 			errs = append(errs, field.Invalid(spec.Child("parallelism"), n, fmt.Sprintf("must be less than or equal to %d when completion mode is %s", maxIndexedParallelism, mode)))
 		}
 		// Pods are called <job>-<index> and that is their host name too.
-		if n := deref(s.Completions); n > 0 && j.Name != "" {
-			if msgs := validation.IsDNS1123Label(fmt.Sprintf("%s-%d", j.Name, n-1)); len(msgs) > 0 {
-				errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), j.Name, "will not be able to create pod with invalid DNS label: "+msgs[0]))
+		if n := deref(s.Completions); n > 0 && name != "" {
+			if msgs := validation.IsDNS1123Label(fmt.Sprintf("%s-%d", name, n-1)); len(msgs) > 0 {
+				errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), name, "will not be able to create pod with invalid DNS label: "+msgs[0]))
 			}
 		}
 		return errs

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"fmt"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -55,6 +56,27 @@ func oneOf[S ~string](value S, at *field.Path, allowed ...S) field.ErrorList {
 		}
 	}
 	return field.ErrorList{field.NotSupported(at, value, allowed)}
+}
+
+// supported is oneOf for a value that must be there, whose absence is reported as any other wrong value.
+func supported[S ~string](value S, at *field.Path, allowed ...S) field.ErrorList {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return field.ErrorList{field.NotSupported(at, value, allowed)}
+}
+
+// stringOneOf is oneOf in the words of older kinds: must be 'A' or 'B'.
+func stringOneOf[S ~string](value S, at *field.Path, a, b S) field.ErrorList {
+	switch value {
+	case "":
+		return field.ErrorList{field.Required(at, "")}
+	case a, b:
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, value, fmt.Sprintf("must be '%s' or '%s'", a, b))}
 }
 
 // notNegative reports a number below zero.

@@ -17,6 +17,7 @@ func Plugins(services netip.Prefix, nodePorts PortRange) func(client.Client) []a
 			DefaultTolerations(),
 			Priority(c),
 			NodePorts(nodePorts, c),
+			Requester(),
 		}
 		if services.IsValid() {
 			chain = append(chain, ClusterIPs(services, c))

@@ -230,5 +230,5 @@ func TestPluginsInOrder(t *testing.T) {
 	for _, p := range builtin.Plugins(netip.MustParsePrefix("10.0.0.0/16"), builtin.PortRange{})(objects{}) {
 		names = append(names, p.Name)
 	}
-	require.Equal(t, []string{"NamespaceLifecycle", "DefaultServiceAccount", "DefaultTolerations", "Priority", "NodePorts", "ClusterIPs"}, names)
+	require.Equal(t, []string{"NamespaceLifecycle", "DefaultServiceAccount", "DefaultTolerations", "Priority", "NodePorts", "CertificateRequester", "ClusterIPs"}, names)
 }

@@ -135,16 +135,26 @@ func validateTemplate(t *corev1.PodTemplateSpec, selector *metav1.LabelSelector,
 	return append(errs, validatePodSpec(&t.Spec, at.Child("spec"))...)
 }
 
-// validateSelector wants a selector that is well-formed and does not select everything.
+// validateSelector wants a selector that is there and well-formed.
 func validateSelector(s *metav1.LabelSelector, at *field.Path) field.ErrorList {
 	if s == nil {
 		return field.ErrorList{field.Required(at, "")}
 	}
-	errs := metav1validation.ValidateLabelSelector(s, metav1validation.LabelSelectorValidationOptions{}, at)
-	if len(s.MatchLabels)+len(s.MatchExpressions) == 0 {
-		errs = append(errs, field.Invalid(at, s, "must not be empty: it would select every pod of the namespace"))
+	return wellFormed(s, at)
+}
+
+// validateSelectorOf wants one that does not select every pod of the namespace, too. owner is the kind as the error calls it.
+func validateSelectorOf(owner string, s *metav1.LabelSelector, at *field.Path) field.ErrorList {
+	errs := validateSelector(s, at)
+	if s != nil && len(s.MatchLabels)+len(s.MatchExpressions) == 0 {
+		errs = append(errs, field.Invalid(at, s, "empty selector is invalid for "+owner))
 	}
 	return errs
+}
+
+// wellFormed checks a selector that may be left out.
+func wellFormed(s *metav1.LabelSelector, at *field.Path) field.ErrorList {
+	return metav1validation.ValidateLabelSelector(s, metav1validation.LabelSelectorValidationOptions{}, at)
 }
 
 // podSpecWarnings finds what is valid and yet rarely meant.

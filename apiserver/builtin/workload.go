@@ -15,7 +15,7 @@ func validateDeployment(d, old *appsv1.Deployment) field.ErrorList {
 	spec := field.NewPath("spec")
 	s := &d.Spec
 	errs := notNegative(deref(s.Replicas), spec.Child("replicas"))
-	errs = append(errs, validateSelector(s.Selector, spec.Child("selector"))...)
+	errs = append(errs, validateSelectorOf("deployment", s.Selector, spec.Child("selector"))...)
 	errs = append(errs, validateTemplate(&s.Template, s.Selector, spec.Child("template"))...)
 	errs = append(errs, restartsAlways(&s.Template.Spec, spec.Child("template", "spec"))...)
 	errs = append(errs, validateRollout(&s.Strategy, spec.Child("strategy"))...)
@@ -48,7 +48,7 @@ func validateReplicaSet(r, old *appsv1.ReplicaSet) field.ErrorList {
 	s := &r.Spec
 	errs := notNegative(deref(s.Replicas), spec.Child("replicas"))
 	errs = append(errs, notNegative(s.MinReadySeconds, spec.Child("minReadySeconds"))...)
-	errs = append(errs, validateSelector(s.Selector, spec.Child("selector"))...)
+	errs = append(errs, validateSelectorOf("deployment", s.Selector, spec.Child("selector"))...)
 	errs = append(errs, validateTemplate(&s.Template, s.Selector, spec.Child("template"))...)
 	errs = append(errs, restartsAlways(&s.Template.Spec, spec.Child("template", "spec"))...)
 	if old != nil {
@@ -74,6 +74,14 @@ func counts(at *field.Path, numbers map[string]int32) field.ErrorList {
 	return errs
 }
 
+// notLess reports a counter that goes back.
+func notLess(now, before *int32, at *field.Path) field.ErrorList {
+	if deref(now) >= deref(before) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(at, deref(now), "cannot be decremented")}
+}
+
 func atMost(n, limit int32, what string, at *field.Path) field.ErrorList {
 	if n <= limit {
 		return nil
@@ -83,12 +91,16 @@ func atMost(n, limit int32, what string, at *field.Path) field.ErrorList {
 
 // restartsAlways is for controllers that replace pods which end: a pod of theirs must not end by itself.
 func restartsAlways(s *corev1.PodSpec, at *field.Path) field.ErrorList {
+	return restartsAlwaysIn("ReplicaSet", s, at)
+}
+
+func restartsAlwaysIn(owner string, s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if s.RestartPolicy != corev1.RestartPolicyAlways {
 		errs = append(errs, field.NotSupported(at.Child("restartPolicy"), s.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
 	if s.ActiveDeadlineSeconds != nil {
-		errs = append(errs, field.Forbidden(at.Child("activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"))
+		errs = append(errs, field.Forbidden(at.Child("activeDeadlineSeconds"), "activeDeadlineSeconds in "+owner+" is not Supported"))
 	}
 	return errs
 }
@@ -114,10 +126,15 @@ func validateRollout(s *appsv1.DeploymentStrategy, at *field.Path) field.ErrorLi
 	if amount(unavailable) == 0 && amount(surge) == 0 && len(errs) == 0 {
 		errs = append(errs, field.Invalid(here.Child("maxUnavailable"), unavailable.String(), "may not be 0 when `maxSurge` is 0"))
 	}
-	if unavailable.Type == intstr.String && amount(unavailable) > 100 {
-		errs = append(errs, field.Invalid(here.Child("maxUnavailable"), unavailable.String(), "must not be greater than 100%"))
+	return append(errs, atMostAll(unavailable, here.Child("maxUnavailable"))...)
+}
+
+// atMostAll reports a percentage above 100.
+func atMostAll(v intstr.IntOrString, at *field.Path) field.ErrorList {
+	if v.Type != intstr.String || amount(v) <= 100 {
+		return nil
 	}
-	return errs
+	return field.ErrorList{field.Invalid(at, v, "must not be greater than 100%")}
 }
 
 func numberOrPercent(v intstr.IntOrString, at *field.Path) field.ErrorList {

@@ -46,6 +46,9 @@ func New(versions func() []*kind.Kind) *Manager {
 // one with an empty entry forgets them all, none or unreadable ones leave them. When the fields cannot be worked out, as
 // with a list map whose items have no key, live's stay, as upstream.
 func (m *Manager) Update(ctx context.Context, k *kind.Kind, subresource string, live, obj kind.Instance, manager string) {
+	if m.quick(k, subresource, live, obj, manager) {
+		return
+	}
 	err := m.update(ctx, k, subresource, live, obj, manager)
 	if err == nil {
 		return
@@ -153,7 +156,7 @@ func (m *Manager) typesOf(k *kind.Kind) (*types, error) {
 // filterOf keeps of a set what writes through a subresource may own; nil is everything.
 func filterOf(k *kind.Kind, subresource string) fieldpath.Filter {
 	switch {
-	case subresource == "status":
+	case subresource == subStatus:
 		return fieldpath.NewIncludeMatcherFilter(
 			fieldpath.MakePrefixMatcherOrDie("status"),
 			fieldpath.MakePrefixMatcherOrDie("metadata", "labels"),

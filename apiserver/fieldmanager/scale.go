@@ -13,7 +13,11 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
-const subScale = "scale"
+// The subresources that own fields of their own.
+const (
+	subStatus = "status"
+	subScale  = "scale"
+)
 
 // Scale is the manager of a kind's scale subresource. Who manages spec.replicas of a Scale is kept in the entries of the
 // object itself, at the path where the kind has its replica count.

@@ -3,6 +3,7 @@ package fieldmanager
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -20,6 +21,10 @@ import (
 type types struct {
 	kind *kind.Kind
 	typ  typed.ParseableType
+
+	shape *shape        // for the quick way; nil for kinds without a Go type
+	empty kind.Instance // what a new object is compared with; read-only
+	sets  *sets
 }
 
 func newTypes(k *kind.Kind) (*types, error) {
@@ -39,6 +44,12 @@ func newTypes(k *kind.Kind) (*types, error) {
 	t.typ = parser.Type(openapi.Name(k))
 	if !t.typ.IsValid() {
 		return nil, fmt.Errorf("merge types of %s: there is no %s", k, openapi.Name(k))
+	}
+	if !k.IsDynamic() {
+		t.empty, t.sets = k.New(), newSets()
+		k.Stamp(t.empty)
+		s := shapes{schema: t.typ.Schema, made: map[shapeKey]*shape{}}
+		t.shape = s.of(reflect.TypeOf(t.empty), t.typ.TypeRef)
 	}
 	return t, nil
 }

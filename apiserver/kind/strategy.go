@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"slices"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -21,6 +22,12 @@ type Strategy struct {
 	// Validate reports what is wrong; old is nil on create. An empty list means valid.
 	Validate func(obj, old Instance) field.ErrorList
 
+	// NameRule is the form of metadata.name: what is wrong with a name. Nil means a DNS subdomain.
+	NameRule func(name string) []string
+
+	// PrepareStatus is Prepare for writes to the status subresource: it may put right what a status may not say. old is never nil.
+	PrepareStatus func(obj, old Instance)
+
 	// ValidateStatus is Validate for writes to the status subresource. Nil means that any status is valid.
 	ValidateStatus func(obj, old Instance) field.ErrorList
 
@@ -31,9 +38,18 @@ type Strategy struct {
 	// object leaves Status alone, and a write to /status changes only Status, labels and annotations excepted.
 	Status bool
 
-	// Generation says that metadata.generation counts changes outside the metadata even without a status subresource. With
-	// Status it always does, and changes of the status do not count.
-	Generation bool
+	// Generation says whether metadata.generation counts the changes of everything but metadata and status. The zero value
+	// counts for kinds with Status.
+	Generation Generation
+
+	// Terminate makes an object ready to be kept when it is deleted for the first time: it may add finalizers and conditions.
+	Terminate func(obj Instance)
+
+	// Terminating refuses new objects of a kind that is being removed.
+	Terminating bool
+
+	// Deprecation is a sentence that every request in this version is warned with. Empty means none.
+	Deprecation string
 
 	// Prune removes from a decoded object of a kind without a Go type what its schema does not know, and answers the paths of
 	// that. Nil keeps everything.
@@ -59,8 +75,39 @@ type Strategy struct {
 	// them in the transaction that writes the object, and frees them with it.
 	Claims func(obj Instance) []string
 
+	// Verbs are those with which clients on the network may use the kind, of create, delete, deletecollection, get, list, patch,
+	// update and watch; nil means all of them.
+	Verbs []string
+
+	// Parts are further subresources that are read as the object and write a part of it, as status does, by name: approval, resize.
+	Parts map[string]Part
+
 	// Subresources names further subresources the server routes for the kind, such as binding, eviction, log, exec.
 	Subresources []string
+}
+
+// Serves reports whether clients on the network may use the kind with a verb.
+func (s *Strategy) Serves(verb string) bool { return s.Verbs == nil || slices.Contains(s.Verbs, verb) }
+
+// Part is what a subresource writes of an object.
+type Part struct {
+	Take     func(into, from Instance)               // carries the part over from the client's object to a copy of the newest one; required
+	Validate func(obj, old Instance) field.ErrorList // what is wrong with the outcome; nil means nothing
+}
+
+// Generation is whether a server keeps metadata.generation.
+type Generation uint8
+
+// Kinds count their generations by whether they have a status that may observe one, with exceptions.
+const (
+	GenerationWithStatus Generation = iota // counted where there is a status subresource
+	GenerationAlways                       // counted though there is none
+	GenerationNever                        // not counted though there is one
+)
+
+// CountsGeneration reports whether a server keeps metadata.generation for the kind.
+func (s *Strategy) CountsGeneration() bool {
+	return s.Generation == GenerationAlways || s.Generation == GenerationWithStatus && s.Status
 }
 
 // Column is one column of kubectl's table.

@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -40,6 +41,7 @@ func (k *Kind) SubresourceNames() []string {
 	if k.Scale != nil {
 		out = append(out, "scale")
 	}
+	out = slices.AppendSeq(out, slices.Values(slices.Sorted(maps.Keys(k.Parts))))
 	for _, s := range k.Subresources {
 		if !slices.Contains(out, s) {
 			out = append(out, s)
@@ -61,4 +63,22 @@ func SubresourceMethods(subresource string) []string {
 		return []string{http.MethodGet, http.MethodPost}
 	}
 	return []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch}
+}
+
+// ConnectOptions is the kind of core/v1 whose fields are the query of a subresource that is a stream: log, exec, attach, portforward,
+// proxy. It is empty for the others.
+func (k *Kind) ConnectOptions(subresource string) string {
+	switch subresource {
+	case "log":
+		return "PodLogOptions"
+	case "exec":
+		return "PodExecOptions"
+	case "attach":
+		return "PodAttachOptions"
+	case "portforward":
+		return "PodPortForwardOptions"
+	case "proxy":
+		return k.Name + "ProxyOptions"
+	}
+	return ""
 }

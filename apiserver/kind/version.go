@@ -163,8 +163,22 @@ func (k *Kind) inherit() {
 		}
 	}
 	s.Status = s.Status || of.Status
-	s.Generation = s.Generation || of.Generation
+	if s.Generation == GenerationWithStatus {
+		s.Generation = of.Generation
+	}
+	if s.NameRule == nil {
+		s.NameRule = of.NameRule
+	}
+	if s.PrepareStatus == nil && of.PrepareStatus != nil {
+		s.PrepareStatus = func(obj, old Instance) { k.through(obj, old, of.PrepareStatus) }
+	}
+	if s.Parts == nil {
+		s.Parts = k.inheritParts(of.Parts)
+	}
 	s.OrphanByDefault = s.OrphanByDefault || of.OrphanByDefault
+	if s.Verbs == nil {
+		s.Verbs = of.Verbs
+	}
 	if s.Subresources == nil {
 		s.Subresources = of.Subresources
 	}
@@ -203,6 +217,27 @@ func (k *Kind) both(obj, old Instance) (Instance, Instance, error) {
 	}
 	before, err := k.ToStored(context.Background(), old)
 	return stored, before, err
+}
+
+func (k *Kind) inheritParts(of map[string]Part) map[string]Part {
+	if of == nil {
+		return nil
+	}
+	parts := make(map[string]Part, len(of))
+	for name, p := range of {
+		own := Part{Take: func(into, from Instance) {
+			stored, err := k.ToStored(context.Background(), from)
+			if err != nil {
+				return // the write fails when it is converted for the store
+			}
+			k.through(into, nil, func(into, _ Instance) { p.Take(into, stored) })
+		}}
+		if p.Validate != nil {
+			own.Validate = func(obj, old Instance) field.ErrorList { return k.checked(obj, old, p.Validate) }
+		}
+		parts[name] = own
+	}
+	return parts
 }
 
 func (k *Kind) inheritScale(of *Scale) *Scale {

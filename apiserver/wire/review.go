@@ -67,7 +67,7 @@ func (h *Handler) review(w http.ResponseWriter, r *http.Request, user authn.User
 	if err != nil {
 		return err
 	}
-	obj, warnings, err := decodeObject(w, r, k, validation)
+	obj, warnings, err := h.goTypes.decodeObject(w, r, k, validation)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (h *Handler) review(w http.ResponseWriter, r *http.Request, user authn.User
 		return err
 	}
 	warn(w, warnings)
-	return h.writeObject(w, r, http.StatusCreated, f, k, obj)
+	return h.writeObject(w, r, http.StatusCreated, f, k, obj, nil)
 }
 
 func whoAmI(_ context.Context, _ *Handler, user authn.User, obj kind.Instance) error {

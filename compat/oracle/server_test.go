@@ -63,7 +63,7 @@ func startPeer(t *testing.T, program string) (*http.Client, string) {
 	cmd := exec.CommandContext(ctx, program,
 		"--etcd-servers="+member.Start(t, member.Config{}).Endpoints[0], "--bind-address=127.0.0.1", fmt.Sprint("--secure-port=", port),
 		"--tls-cert-file="+file("serving.crt", serving.CertPEM), "--tls-private-key-file="+file("serving.key", serving.KeyPEM), "--client-ca-file="+file("ca.crt", ca.CertPEM()),
-		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
+		"--authorization-mode=RBAC", "--allow-privileged=true", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts, "--disable-admission-plugins=ServiceAccount", "--cert-dir="+dir)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
