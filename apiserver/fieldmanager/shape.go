@@ -186,6 +186,11 @@ func (s *shapes) keyed(out *shape, l *schema.List) {
 				k.other = `"` + d + `"`
 			case int64:
 				k.other = strconv.FormatInt(d, 10)
+			case float64:
+				if d != float64(int32(d)) {
+					return
+				}
+				k.other = strconv.FormatInt(int64(d), 10)
 			default:
 				if k.other = fmt.Sprint(d); k.other != "true" && k.other != "false" {
 					return
