@@ -162,7 +162,7 @@ func filterOf(k *kind.Kind, subresource string) fieldpath.Filter {
 			fieldpath.MakePrefixMatcherOrDie("metadata", "labels"),
 			fieldpath.MakePrefixMatcherOrDie("metadata", "annotations"),
 		)
-	case k.Status:
+	case k.Status && subresource == "":
 		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("status")))
 	}
 	return nil
