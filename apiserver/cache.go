@@ -29,6 +29,7 @@ type entry struct {
 	obj kind.Instance
 	rev int64
 	raw []byte // the store's own bytes
+	enc client.Forms
 	sum uint64 // of the object as it was published, when mutations are detected
 
 	stored   *entry                  // of which this one is another version, in a call; nil in the cache
@@ -40,7 +41,7 @@ func byKey(a, b *entry) bool { return a.key < b.key }
 // change is what the log tells watchers about one object: at least one side is set.
 type change struct {
 	now, old *entry
-	gone     func() kind.Instance // the old object as it is announced when it is deleted or leaves a selector
+	gone     func() *entry // the old object as it is announced when it is deleted or leaves a selector
 }
 
 // cache holds the objects of one kind, in its stored version, sorted by key, and the log of their changes. The feed writes it, everybody reads.
@@ -157,9 +158,16 @@ func (c *cache) event(key string, revision int64, now, old *entry) watch.Event[c
 		size += len(now.raw)
 	}
 	if old != nil {
-		ch.gone = sync.OnceValue(func() kind.Instance { return atRevision(old.obj, revision) })
+		ch.gone = sync.OnceValue(func() *entry { return old.at(revision) })
 	}
 	return watch.Event[change]{Key: key, Value: ch, Size: 2 * size}
+}
+
+// at is the same object at another revision. Its stored bytes are the same, because they carry no revision.
+func (e *entry) at(revision int64) *entry {
+	out := &entry{key: e.key, obj: atRevision(e.obj, revision), rev: revision, raw: e.raw}
+	out.enc.Init(e.raw)
+	return out
 }
 
 // atRevision is a shallow copy of an immutable object with another resourceVersion.
@@ -223,5 +231,7 @@ func (c *cache) decode(kv *store.KV) *entry {
 }
 
 func (c *cache) entry(key string, obj kind.Instance, kv *store.KV) *entry {
-	return &entry{key: key, obj: obj, rev: kv.ModRevision, raw: kv.Value, sum: c.sum(obj)}
+	e := &entry{key: key, obj: obj, rev: kv.ModRevision, raw: kv.Value, sum: c.sum(obj)}
+	e.enc.Init(kv.Value)
+	return e
 }

@@ -31,6 +31,9 @@ func (c *call) delete(ctx context.Context) (*client.Response, error) {
 		if err := c.preconditions(old.obj); err != nil {
 			return nil, err
 		}
+		if c.beside, err = c.guarded(ctx, old); err != nil {
+			return nil, err
+		}
 		r := c.admissionRequest(client.Delete, nil, old.obj)
 		if err := c.server.admission.Mutate(ctx, r); err != nil {
 			return nil, err
@@ -94,6 +97,10 @@ func (c *call) marked(old kind.Instance, at metav1.Time) (obj kind.Instance, gon
 	shorter := waiting && requested != nil && *requested < *pending
 	if waiting && !shorter {
 		return nil, false // a deletion that has begun can only be made quicker
+	}
+	if c.kind.Terminate != nil && !again {
+		old = c.kind.Copy(old)
+		c.kind.Terminate(old)
 	}
 	var grace int64
 	switch {

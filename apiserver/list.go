@@ -2,9 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -33,7 +30,31 @@ func (c *call) get(ctx context.Context) (*client.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client.Response{Object: obj, Revision: e.rev}, nil
+	return &client.Response{Object: obj, Revision: e.rev, Forms: e.forms(c.kind)}, nil
+}
+
+// add puts an object, in the call's version, on a page.
+func (c *call) add(resp *client.Response, e *entry, obj kind.Instance) {
+	resp.Items = append(resp.Items, obj)
+	if c.req.WantForms {
+		resp.ItemForms = append(resp.ItemForms, e.forms(c.kind))
+	}
+}
+
+// matching are the entries of a snapshot that a selector selects; they have been converted to the call's version.
+func (c *call) matching(v view, sel *selector) []*entry {
+	var out []*entry
+	if c.req.Namespace == "" && sel.everything() {
+		out = make([]*entry, 0, v.tree.Len())
+	}
+	v.ascend(c.cache.scope(c.req.Namespace), "", func(e *entry) bool {
+		c.cache.verify(e)
+		if sel.matches(e.as(c.kind)) {
+			out = append(out, e)
+		}
+		return true
+	})
+	return out
 }
 
 // reach waits until the caches are as new as a resourceVersion asks: empty is now, 0 is any, others are not older than.
@@ -90,28 +111,40 @@ func (c *call) list(ctx context.Context) (*client.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	anyPage := o.ResourceVersion == "0" && o.Continue == ""
+	if anyPage {
+		o.Limit = 0 // upstream's cache answers whole lists, and informers take a page here for a server without a cache
+	}
 	switch {
 	case o.Continue != "":
 		revision, from, err := c.parseContinue(o.Continue)
 		if err != nil {
 			return nil, err
 		}
+		if revision == newestRevision {
+			break
+		}
 		return c.page(ctx, sel, revision, from)
-	case o.ResourceVersionMatch == metav1.ResourceVersionMatchExact:
+	case o.ResourceVersionMatch == metav1.ResourceVersionMatchExact,
+		o.ResourceVersionMatch == "" && o.Limit > 0 && o.ResourceVersion != "" && !anyPage: // the older way to ask for exactly
 		revision, err := client.ParseRevision(o.ResourceVersion)
 		if err != nil {
 			return nil, badRequest("%v", err)
 		}
 		return c.page(ctx, sel, revision, "")
 	}
+	from := ""
+	if o.Continue != "" {
+		_, from, _ = c.parseContinue(o.Continue) // was parsed above
+	}
 	if err := c.reach(ctx, o.ResourceVersion); err != nil {
 		return nil, err
 	}
 	v := c.cache.view()
-	if err := c.convertScope(ctx, v, ""); err != nil {
+	if err := c.convertScope(ctx, v, from); err != nil {
 		return nil, err
 	}
-	return c.cached(v, sel, v.revision, ""), nil
+	return c.cached(v, sel, v.revision, from), nil
 }
 
 // page answers from the given key on at exactly one revision: from the cache when nothing of the kind happened since, else from the
@@ -136,6 +169,9 @@ func (c *call) cached(v view, sel *selector, revision int64, from string) *clien
 	limit, all := int(c.req.List.Limit), sel.everything()
 	if all && c.req.Namespace == "" && limit == 0 {
 		resp.Items = make([]kind.Instance, 0, v.tree.Len())
+		if c.req.WantForms {
+			resp.ItemForms = make([]*client.Forms, 0, v.tree.Len())
+		}
 	}
 	var last string
 	var rest int64
@@ -145,7 +181,7 @@ func (c *call) cached(v view, sel *selector, revision int64, from string) *clien
 		switch {
 		case !sel.matches(obj):
 		case limit == 0 || len(resp.Items) < limit:
-			resp.Items = append(resp.Items, obj)
+			c.add(resp, e, obj)
 			last = e.key
 		default:
 			rest++
@@ -174,7 +210,7 @@ func (c *call) fromStore(ctx context.Context, v view, sel *selector, revision in
 			Key: []byte(next), End: store.PrefixEnd([]byte(scope)), Limit: storePage, Revision: revision,
 		})
 		if err != nil {
-			return nil, storeError(err)
+			return nil, c.listError(err, from)
 		}
 		for i := range res.KVs {
 			kv := &res.KVs[i]
@@ -199,7 +235,7 @@ func (c *call) fromStore(ctx context.Context, v view, sel *selector, revision in
 				}
 				return resp, nil
 			}
-			resp.Items = append(resp.Items, obj)
+			c.add(resp, e, obj)
 			last = e.key
 		}
 		if !res.More {
@@ -207,35 +243,6 @@ func (c *call) fromStore(ctx context.Context, v view, sel *selector, revision in
 		}
 		next = string(res.KVs[len(res.KVs)-1].Key) + "\x00"
 	}
-}
-
-// continueToken is what a continue token says, in kube-apiserver's shape.
-type continueToken struct {
-	APIVersion      string `json:"v"`
-	ResourceVersion int64  `json:"rv"`
-	StartKey        string `json:"start"` // relative to the kind's prefix
-}
-
-const continueVersion = "meta.k8s.io/v1"
-
-func (c *call) formatContinue(revision int64, last string) string {
-	token, err := json.Marshal(continueToken{continueVersion, revision, strings.TrimPrefix(last, c.cache.scope(c.req.Namespace)) + "\x00"})
-	if err != nil {
-		return "" // a struct of strings and numbers always has a JSON form
-	}
-	return base64.RawURLEncoding.EncodeToString(token)
-}
-
-func (c *call) parseContinue(text string) (revision int64, from string, err error) {
-	var token continueToken
-	data, err := base64.RawURLEncoding.DecodeString(text)
-	if err == nil {
-		err = json.Unmarshal(data, &token)
-	}
-	if err != nil || token.APIVersion != continueVersion || token.ResourceVersion <= 0 || token.StartKey == "" || strings.HasPrefix(token.StartKey, "/") {
-		return 0, "", badRequest("the continue token %q is not one that this server made: list from the start", text)
-	}
-	return token.ResourceVersion, c.cache.scope(c.req.Namespace) + token.StartKey, nil
 }
 
 // checkListOptions refuses combinations of options that contradict each other, with the reasons kube-apiserver has.
@@ -277,7 +284,7 @@ func checkListOptions(o *metav1.ListOptions, watching bool) error {
 	case o.Limit < 0:
 		return badRequest("limit is %d, must not be negative", o.Limit)
 	case !watching && o.Continue != "" && o.ResourceVersion != "" && o.ResourceVersion != "0":
-		return badRequest("resourceVersion may not be given together with continue")
+		return badRequest("specifying resource version is not allowed when using continue")
 	}
 	return nil
 }

@@ -37,6 +37,9 @@ type call struct {
 	warnings []string       // of the last attempt
 	sloppy   []error        // how a patch is written, where that is not an error by itself
 	ignored  []string       // fields of a patch that do not exist, when the client wants a warning only
+
+	guard  func(ctx context.Context, old *entry) (*beside, error) // decides for each attempt of a delete what else it writes, or refuses; nil: nothing
+	beside *beside                                                // what the attempt's transaction writes beside the object; nil: nothing
 }
 
 // do carries any request but a watch through the pipeline.
@@ -54,7 +57,22 @@ func (s *Server) do(ctx context.Context, user authn.User, req *client.Request) (
 			return nil, err
 		}
 		resp.Warnings = append(c.ignored, c.warnings...)
+		if d := c.kind.Deprecation; d != "" {
+			resp.Warnings = append([]string{d}, resp.Warnings...)
+		}
+		c.formsOf(resp)
 		return resp, nil
+	}
+}
+
+// formsOf finds the encodings of what was just written: it is in the cache, where watchers take them from.
+func (c *call) formsOf(resp *client.Response) {
+	if !c.req.WantForms || resp.Forms != nil || resp.Object == nil {
+		return
+	}
+	e := c.cache.get(c.cache.key(resp.Object.GetNamespace(), resp.Object.GetName()))
+	if e != nil && e.as(c.kind) == resp.Object {
+		resp.Forms = e.forms(c.kind)
 	}
 }
 

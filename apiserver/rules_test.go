@@ -267,5 +267,6 @@ func TestStrategicDirectives(t *testing.T) {
 		})
 	}
 	_, err = typed.Patch(ctx, "default", "d", types.StrategicMergePatchType, []byte(`{"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate","rollingUpdate":{"maxSurge":1}}}}`))
-	require.Equal(t, metav1.StatusReasonInvalid, reason(err), "%v", err)
+	require.Equal(t, metav1.StatusReasonBadRequest, reason(err), "%v", err)
+	require.ErrorContains(t, err, "invalid patch format of retainKeys")
 }

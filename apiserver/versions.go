@@ -5,6 +5,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
@@ -15,6 +16,7 @@ const convertAtOnce = 500
 type version struct {
 	kind *kind.Kind
 	obj  kind.Instance
+	enc  client.Forms
 	next *version
 }
 
@@ -26,6 +28,19 @@ func (e *entry) as(k *kind.Kind) kind.Instance {
 	for v := e.versions.Load(); v != nil; v = v.next {
 		if v.kind == k {
 			return v.obj
+		}
+	}
+	return nil
+}
+
+// forms are the encodings of the entry's object in k's version; nil when it has not been converted yet.
+func (e *entry) forms(k *kind.Kind) *client.Forms {
+	if k.Hub == nil {
+		return &e.enc
+	}
+	for v := e.versions.Load(); v != nil; v = v.next {
+		if v.kind == k {
+			return &v.enc
 		}
 	}
 	return nil

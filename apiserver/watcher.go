@@ -31,10 +31,12 @@ type watcher struct {
 	ctx    context.Context // bounds the stream, as client.Client promises
 
 	// the reader's
-	initial    []kind.Instance // still to be sent as ADDED
-	endInitial bool            // then this bookmark
-	start      int64           // the revision of initial
+	initial    []*entry // still to be sent as ADDED
+	endInitial bool     // then this bookmark
+	start      int64    // the revision of initial
 	batch      []watch.Event[change]
+	next       client.Event // taken from batch, when peeked
+	peeked     bool
 	upTo       int64 // everything up to here is in batch or was sent
 	owed       int64 // a bookmark of at least this revision is to be sent; 0 means none
 	farewell   bool  // the bookmark before the time-out was sent
@@ -50,7 +52,10 @@ type watcher struct {
 	closing   sync.Once
 }
 
-var _ client.Progresser = (*watcher)(nil)
+var (
+	_ client.Progresser = (*watcher)(nil)
+	_ client.Buffered   = (*watcher)(nil)
+)
 
 // watch opens the stream that the request asks for.
 func (c *call) watch(ctx context.Context) (client.Watcher, error) {
@@ -90,8 +95,7 @@ func (c *call) watch(ctx context.Context) (client.Watcher, error) {
 		return nil, err
 	}
 	if initial {
-		c.req.List.Limit = 0
-		w.initial = c.cached(v, sel, v.revision, "").Items
+		w.initial = c.matching(v, sel)
 		w.endInitial = o.SendInitialEvents != nil && o.AllowWatchBookmarks
 	}
 	return w, nil
@@ -124,7 +128,7 @@ func (c *call) follow(ctx context.Context, sel *selector, v view, revision int64
 	cursor, err := v.log.Open(revision+1, sel.events(c))
 	if err != nil {
 		if errors.Is(err, watch.ErrCompacted) {
-			return nil, expired("too old resource version: %d (changes after %d are kept)", revision, v.log.CompactRevision())
+			return nil, expired("too old resource version: %d (%d)", revision, v.log.CompactRevision())
 		}
 		if errors.Is(err, errRetired) {
 			return nil, errRetired
@@ -150,23 +154,28 @@ func (w *watcher) wake(why *atomic.Bool) {
 // Next waits for the next event.
 func (w *watcher) Next(ctx context.Context) (client.Event, error) {
 	if len(w.initial) > 0 {
-		obj := w.initial[0]
+		e := w.initial[0]
 		w.initial[0] = nil
 		w.initial = w.initial[1:]
-		revision, _ := client.ParseRevision(obj.GetResourceVersion())
-		return client.Event{Type: client.Added, Object: obj, Revision: revision}, nil
+		k := w.call.kind
+		return client.Event{Type: client.Added, Object: e.as(k), Revision: e.rev, Forms: e.forms(k)}, nil
 	}
 	if w.endInitial {
 		w.endInitial = false
 		return client.Event{Type: client.Bookmark, Revision: w.start, InitialEventsEnd: true}, nil
 	}
 	for {
-		for len(w.batch) > 0 {
-			e := w.batch[0]
-			w.batch = w.batch[1:]
-			if out, ok, err := w.event(ctx, e); ok || err != nil {
-				return out, err
+		ready := w.peeked
+		if !ready {
+			var err error
+			if ready, err = w.fromBatch(ctx); err != nil {
+				return client.Event{}, err
 			}
+		}
+		if ready {
+			out := w.next
+			w.next, w.peeked = client.Event{}, false
+			return out, nil
 		}
 		if e, done, err := w.due(ctx); done {
 			return e, err
@@ -231,13 +240,14 @@ func (w *watcher) event(ctx context.Context, e watch.Event[change]) (out client.
 	after := now != nil && w.sel.matches(now)
 	switch {
 	case after && before:
-		return client.Event{Type: client.Modified, Object: now, Revision: e.Revision}, true, nil
+		return client.Event{Type: client.Modified, Object: now, Revision: e.Revision, Forms: e.Value.now.forms(w.call.kind)}, true, nil
 	case after:
-		return client.Event{Type: client.Added, Object: now, Revision: e.Revision}, true, nil
+		return client.Event{Type: client.Added, Object: now, Revision: e.Revision, Forms: e.Value.now.forms(w.call.kind)}, true, nil
 	case before && w.call.kind.Hub != nil:
 		return client.Event{Type: client.Deleted, Object: atRevision(old, e.Revision), Revision: e.Revision}, true, nil
 	case before:
-		return client.Event{Type: client.Deleted, Object: e.Value.gone(), Revision: e.Revision}, true, nil
+		gone := e.Value.gone()
+		return client.Event{Type: client.Deleted, Object: gone.obj, Revision: e.Revision, Forms: &gone.enc}, true, nil
 	}
 	return out, false, nil
 }
@@ -258,6 +268,38 @@ func (w *watcher) ended(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// More reports whether Next has an event at hand. It is the reader's, as Next is. Events that have to be converted first are not at hand.
+func (w *watcher) More() bool {
+	if len(w.initial) > 0 || w.endInitial {
+		return true
+	}
+	if w.call.kind.Hub != nil {
+		return false
+	}
+	for !w.peeked {
+		var err error
+		if w.peeked, err = w.fromBatch(w.ctx); err != nil || w.peeked || !w.cursor.Ready() {
+			break
+		}
+		events, upTo, err := w.cursor.TryNext()
+		if err != nil {
+			break // Next says it
+		}
+		w.batch, w.upTo = events, max(w.upTo, upTo)
+	}
+	return w.peeked
+}
+
+// fromBatch takes the next event of the batch that concerns this watcher.
+func (w *watcher) fromBatch(ctx context.Context) (ok bool, err error) {
+	for len(w.batch) > 0 && !ok && err == nil {
+		e := w.batch[0]
+		w.batch = w.batch[1:]
+		w.next, ok, err = w.event(ctx, e)
+	}
+	return ok, err
 }
 
 // RequestProgress makes Next answer a bookmark of the server's present revision, after the events before it.

@@ -78,6 +78,10 @@ func (c *Cursor[E]) TryNext() ([]Event[E], int64, error) {
 	return events, revision, err
 }
 
+// Ready reports whether something has been posted that this cursor has not looked at yet, as far as it can tell at no cost: it may
+// be false when there is something, and what there is may be nothing for this cursor. It is the reader's.
+func (c *Cursor[E]) Ready() bool { return c.at != nil && c.at.next.Load() != nil }
+
 // Progress makes the current Next, or else the coming one, return at once, if need be without events: its revision is
 // then the log's, as it was when that call had delivered everything.
 func (c *Cursor[E]) Progress() {

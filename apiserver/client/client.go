@@ -56,6 +56,9 @@ type Request struct {
 	FieldValidation string // Strict, Warn or Ignore; empty means Strict in process and the server's default over HTTPS
 	Force           bool   // for server-side apply: take over fields of other managers
 
+	// WantForms asks for the Forms of what is answered, for who encodes it. A server may have none.
+	WantForms bool
+
 	List   metav1.ListOptions   // for list, watch and deletecollection; ResourceVersion and its match also for get
 	Delete metav1.DeleteOptions // for delete and deletecollection
 }
@@ -70,6 +73,9 @@ type Response struct {
 	Continue  string   // list: token for the next page; empty when this is the last
 	Remaining *int64   // list: how many follow this page, where known
 	Warnings  []string // sentences for the user
+
+	Forms     *Forms   // of Object, if asked for and there are any
+	ItemForms []*Forms // of Items, one each, or nil
 }
 
 // EventType is what happened to an object.
@@ -89,6 +95,8 @@ type Event struct {
 	Object   kind.Instance // Deleted: the last state, at the revision of the deletion
 	Revision int64
 
+	Forms *Forms // of Object, if asked for and there are any
+
 	// InitialEventsEnd marks the bookmark that ends the initial state of a watch with SendInitialEvents.
 	InitialEventsEnd bool
 }
@@ -104,6 +112,9 @@ type Watcher interface {
 // Progresser is implemented by watchers that can tell on demand how far they are: after RequestProgress a Bookmark
 // comes whose revision is at least the server's at the time of the call.
 type Progresser interface{ RequestProgress() }
+
+// Buffered is implemented by watchers that can tell whether Next would wait: a writer sends on what it has when it would.
+type Buffered interface{ More() bool }
 
 // Viewer is implemented by clients that live in the server's process: the snapshot and the watcher share the server's
 // decoded objects.
@@ -149,6 +160,9 @@ func listAll(ctx context.Context, c Client, req *Request, limit int64) (*View, e
 	list := *req
 	list.Verb = List
 	list.List.Limit, list.List.Continue = limit, ""
+	if list.List.ResourceVersion != "" && list.List.ResourceVersionMatch == "" {
+		list.List.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan // with a limit and nothing said, a server takes it for exactly that one
+	}
 	var view View
 	for {
 		resp, err := c.Do(ctx, &list)

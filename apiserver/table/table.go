@@ -84,10 +84,8 @@ func ParseInclude(s string) (Include, error) {
 func Row(k *kind.Kind, obj kind.Instance, include Include, now time.Time) (metav1.TableRow, error) {
 	cols := Columns(k)
 	row := metav1.TableRow{Cells: make([]any, len(cols))}
-	for i, c := range cols {
-		if c.Cell != nil {
-			row.Cells[i] = cell(c.Cell(obj, now), now)
-		}
+	for i := range cols {
+		row.Cells[i] = Cell(&cols[i], obj, now)
 	}
 	switch include {
 	case None:
@@ -104,6 +102,14 @@ func Row(k *kind.Kind, obj kind.Instance, include Include, now time.Time) (metav
 		row.Object = runtime.RawExtension{Object: Partial(obj)}
 	}
 	return row, nil
+}
+
+// Cell is what stands in a column for an object: text, a number, a truth value or nil.
+func Cell(c *kind.Column, obj kind.Instance, now time.Time) any {
+	if c.Cell == nil {
+		return nil
+	}
+	return cell(c.Cell(obj, now), now)
 }
 
 // cell turns what a column's function gives into what a table may hold: text, a number, a truth value or nil.

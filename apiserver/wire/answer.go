@@ -2,9 +2,7 @@ package wire
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,21 +49,13 @@ type marshaler interface{ Marshal() ([]byte, error) }
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, code int, contentType string, data []byte) error {
 	header := w.Header()
 	header.Set("Content-Type", contentType)
-	if header.Get("Cache-Control") == "" {
-		header.Set("Cache-Control", "no-cache, private")
-	}
 	if len(data) > gzipFrom && acceptsGzip(r) {
 		var buf bytes.Buffer
-		z, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
-		if err != nil {
-			return fmt.Errorf("compress answer: %w", err)
-		}
-		if _, err := z.Write(data); err != nil {
-			return fmt.Errorf("compress answer: %w", err)
-		}
-		if err := z.Close(); err != nil {
-			return fmt.Errorf("compress answer: %w", err)
-		}
+		z := h.buffers.compressor(nil)
+		z.Reset(&buf)
+		_, _ = z.Write(data) // a buffer takes everything
+		_ = z.Close()
+		h.buffers.release(z)
 		header.Set("Content-Encoding", "gzip")
 		header.Add("Vary", "Accept-Encoding")
 		data = buf.Bytes()
@@ -87,22 +76,39 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-// writeJSON answers with any value.
+// writeJSON answers with a value that is no object of the API, for people, as kube-apiserver does.
 func (h *Handler) writeJSON(w http.ResponseWriter, r *http.Request, code int, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	return h.send(w, r, code, mediaJSON, data)
+	return h.send(w, r, code, mediaJSON, indented(data))
 }
 
-// writeEncoded answers with JSON that is there, as YAML if that was asked for.
+// indented is JSON for people.
+func indented(data []byte) []byte {
+	var out bytes.Buffer
+	if json.Indent(&out, data, "", "  ") != nil {
+		return data
+	}
+	return out.Bytes()
+}
+
+// writeEncoded answers with JSON that is there, as YAML or for people if that was asked for. data is not changed.
 func (h *Handler) writeEncoded(w http.ResponseWriter, r *http.Request, code int, f form, data []byte) error {
 	if f.media == mediaYAML {
 		var err error
 		if data, err = yamlconv.JSONToYAML(data); err != nil {
 			return fmt.Errorf("encode answer: %w", err)
 		}
+		return h.send(w, r, code, f.media, data)
+	}
+	if f.pretty {
+		data = indented(bytes.TrimSuffix(data, []byte("\n")))
+	} else if !bytes.HasSuffix(data, []byte("\n")) { // as kube-apiserver ends what is not for people
+		line := h.buffers.get()
+		data = append(append(line, data...), '\n')
+		defer h.buffers.put(data)
 	}
 	return h.send(w, r, code, f.media, data)
 }
@@ -112,7 +118,7 @@ func (h *Handler) writeMeta(w http.ResponseWriter, r *http.Request, code int, f 
 	if f.media == mediaProtobuf {
 		m, ok := v.(marshaler)
 		if !ok {
-			return notAcceptable(want{})
+			return notAcceptable(want{yaml: true})
 		}
 		raw, err := m.Marshal()
 		if err != nil {
@@ -132,124 +138,67 @@ func (h *Handler) writeMeta(w http.ResponseWriter, r *http.Request, code int, f 
 }
 
 // writeObject answers with one object.
-func (h *Handler) writeObject(w http.ResponseWriter, r *http.Request, code int, f form, k *kind.Kind, obj kind.Instance) error {
+func (h *Handler) writeObject(w http.ResponseWriter, r *http.Request, code int, f form, k *kind.Kind, obj kind.Instance, of *client.Forms) error {
 	switch f.as {
 	case asTable:
-		t, err := tableOf(r, k, []kind.Instance{obj})
+		rows, err := h.newRows(r, k, f.version)
 		if err != nil {
 			return err
 		}
-		t.ResourceVersion = obj.GetResourceVersion()
-		return h.writeMeta(w, r, code, f, t.APIVersion, t.Kind, t)
+		data, err := tableOf(rows, obj, of, true, rows.include)
+		if err != nil {
+			return err
+		}
+		return h.writeEncoded(w, r, code, f, data)
 	case asPartial, asPartials:
-		p := table.Partial(obj)
-		return h.writeMeta(w, r, code, f, p.APIVersion, p.Kind, p)
+		if f.media == mediaProtobuf {
+			p := table.Partial(obj)
+			return h.writeMeta(w, r, code, f, metaVersion(f.version), p.Kind, p)
+		}
+		data, err := h.forms.metadataJSON(obj, of, f.version)
+		if err != nil {
+			return err
+		}
+		return h.writeEncoded(w, r, code, f, data)
 	}
 	if f.media == mediaProtobuf {
-		data, err := h.forms.protobuf(k, obj)
+		e, err := newEnvelope(k.APIVersion(), k.Name)
 		if err != nil {
 			return err
 		}
-		return h.send(w, r, code, mediaProtobuf, data)
+		m, err := h.forms.protobuf(e, k, obj, of)
+		if err != nil {
+			return err
+		}
+		buf := e.append(h.buffers.get(), m)
+		defer h.buffers.put(buf)
+		return h.send(w, r, code, mediaProtobuf, buf)
 	}
-	data, err := h.forms.json(k, obj)
+	data, err := h.forms.json(k, obj, of)
 	if err != nil {
 		return err
 	}
 	return h.writeEncoded(w, r, code, f, data)
 }
 
-// writeList answers with a list.
-func (h *Handler) writeList(w http.ResponseWriter, r *http.Request, f form, k *kind.Kind, resp *client.Response) error {
-	meta := metav1.ListMeta{
-		ResourceVersion: client.FormatRevision(resp.Revision), Continue: resp.Continue, RemainingItemCount: resp.Remaining,
+// tableOf is the table of one object, with or without its columns' headings.
+func tableOf(t *rows, obj kind.Instance, of *client.Forms, headed bool, include table.Include) ([]byte, error) {
+	head := metav1.Table{
+		TypeMeta: metav1.TypeMeta{APIVersion: metaVersion(t.version), Kind: string(asTable)},
+		ListMeta: metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, Rows: []metav1.TableRow{},
 	}
-	switch f.as {
-	case asTable:
-		t, err := tableOf(r, k, resp.Items)
-		if err != nil {
-			return err
-		}
-		t.ListMeta = meta
-		return h.writeMeta(w, r, http.StatusOK, f, t.APIVersion, t.Kind, t)
-	case asPartial, asPartials:
-		l := &metav1.PartialObjectMetadataList{
-			TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"},
-			ListMeta: meta, Items: make([]metav1.PartialObjectMetadata, len(resp.Items)),
-		}
-		for i, obj := range resp.Items {
-			l.Items[i] = *table.Partial(obj)
-		}
-		return h.writeMeta(w, r, http.StatusOK, f, l.APIVersion, l.Kind, l)
+	if headed {
+		head.ColumnDefinitions = table.Definitions(t.kind)
 	}
-	if f.media == mediaProtobuf {
-		data, err := listProtobuf(k, meta, resp.Items)
-		if err != nil {
-			return err
-		}
-		return h.send(w, r, http.StatusOK, mediaProtobuf, data)
-	}
-	data, err := h.listJSON(k, meta, resp.Items)
+	data, err := json.Marshal(head)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("encode table of %s: %w", t.kind, err)
 	}
-	return h.writeEncoded(w, r, http.StatusOK, f, data)
+	data, err = t.appendWith(bytes.TrimSuffix(data, []byte("]}")), obj, of, include)
+	return append(data, "]}"...), err
 }
 
-func (h *Handler) listJSON(k *kind.Kind, meta metav1.ListMeta, items []kind.Instance) ([]byte, error) {
-	head, err := json.Marshal(struct {
-		metav1.TypeMeta `json:",inline"`
-		metav1.ListMeta `json:"metadata"`
-	}{metav1.TypeMeta{APIVersion: k.APIVersion(), Kind: k.ListName}, meta})
-	if err != nil {
-		return nil, fmt.Errorf("encode list of %s: %w", k, err)
-	}
-	var buf bytes.Buffer
-	buf.Write(bytes.TrimSuffix(head, []byte("}")))
-	buf.WriteString(`,"items":[`)
-	for i, obj := range items {
-		if i > 0 {
-			buf.WriteByte(',')
-		}
-		data, err := h.forms.json(k, obj)
-		if err != nil {
-			return nil, err
-		}
-		buf.Write(data)
-	}
-	buf.WriteString("]}")
-	return buf.Bytes(), nil
-}
-
-// listProtobuf is a list in protobuf. All lists of k8s.io/api are alike: field 1 is the ListMeta, field 2 the items.
-func listProtobuf(k *kind.Kind, meta metav1.ListMeta, items []kind.Instance) ([]byte, error) {
-	const listMetaTag, itemTag = 1<<3 | 2, 2<<3 | 2 // length-delimited
-	data, err := meta.Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("encode list of %s: %w", k, err)
-	}
-	raw := append(binary.AppendUvarint([]byte{listMetaTag}, uint64(len(data))), data...)
-	for _, obj := range items {
-		m, ok := obj.(marshaler)
-		if !ok {
-			return nil, fmt.Errorf("encode list of %s: %T has no protobuf form", k, obj)
-		}
-		if data, err = m.Marshal(); err != nil {
-			return nil, fmt.Errorf("encode list of %s: %w", k, err)
-		}
-		raw = append(raw, itemTag)
-		raw = append(binary.AppendUvarint(raw, uint64(len(data))), data...)
-	}
-	return kind.Envelope(k.APIVersion(), k.ListName, raw)
-}
-
-func tableOf(r *http.Request, k *kind.Kind, items []kind.Instance) (*metav1.Table, error) {
-	include, err := table.ParseInclude(r.URL.Query().Get("includeObject"))
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	return table.Of(k, items, include, time.Now())
-}
+func metaVersion(version string) string { return metav1.GroupName + "/" + version }
 
 // warn adds warnings for the user to the headers. Clients refuse headers that are too long, so that many warnings end
 // in one that counts the rest.
@@ -274,9 +223,9 @@ func warn(w http.ResponseWriter, texts []string) {
 // writeStatus answers with a Status, in protobuf if the client reads nothing else.
 func (h *Handler) writeStatus(w http.ResponseWriter, r *http.Request, code int, s metav1.Status) error {
 	s.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	f, err := negotiate(r, want{protobuf: true, yaml: true})
+	f, err := negotiate(r, want{protobuf: true, yaml: true, status: true})
 	if err != nil {
-		f = form{media: mediaJSON}
+		f = form{media: mediaJSON, pretty: true}
 	}
 	return h.writeMeta(w, r, code, f, "v1", "Status", &s)
 }

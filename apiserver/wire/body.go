@@ -36,7 +36,7 @@ const bodyTimeout = time.Minute
 // readBody reads a request's body, up to the limit and within bodyTimeout.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, unsupportedMedia("Content-Encoding: "+enc, "identity")
+		return nil, unsupportedEncoding(enc)
 	}
 	tooLarge := apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 	if r.ContentLength > maxBody {
@@ -74,6 +74,13 @@ func limitBody(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func unsupportedEncoding(encoding string) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
+		Message: fmt.Sprintf("the body of the request is encoded as %q, and only identity is accepted", shorten(encoding, maxCauseMessage)),
+	}}
+}
+
 // bodyMedia is the media type of a request's body; none means JSON.
 func bodyMedia(r *http.Request) (string, error) {
 	header := r.Header.Get("Content-Type")
@@ -82,7 +89,7 @@ func bodyMedia(r *http.Request) (string, error) {
 	}
 	media, _, err := mime.ParseMediaType(header)
 	if err != nil {
-		return "", unsupportedMedia(header, mediaJSON, mediaYAML, mediaProtobuf)
+		return "", unsupportedMedia(mediaJSON, mediaYAML, mediaProtobuf)
 	}
 	switch media {
 	case "application/x-yaml", "text/yaml":
@@ -129,7 +136,7 @@ func decodeObject(w http.ResponseWriter, r *http.Request, k *kind.Kind, validati
 		obj, err := decodeProtobuf(k, data)
 		return obj, nil, err
 	default:
-		return nil, nil, unsupportedMedia(media, mediaJSON, mediaYAML, mediaProtobuf)
+		return nil, nil, unsupportedMedia(mediaJSON, mediaYAML, mediaProtobuf)
 	}
 	if err := checkJSON(data); err != nil {
 		return nil, nil, badObject(k, err)
@@ -171,7 +178,7 @@ func fromYAML(data []byte, strict bool) (converted []byte, duplicate, err error)
 
 func decodeProtobuf(k *kind.Kind, data []byte) (kind.Instance, error) {
 	if !k.Protobuf() {
-		return nil, unsupportedMedia(mediaProtobuf, mediaJSON, mediaYAML)
+		return nil, unsupportedMedia(mediaJSON, mediaYAML)
 	}
 	if raw, _, err := kind.OpenEnvelope(data); err == nil {
 		if err := checkProtobuf(reflect.TypeOf(k.New()).Elem(), raw); err != nil {
@@ -232,7 +239,7 @@ func decodeDeleteOptions(w http.ResponseWriter, r *http.Request) (metav1.DeleteO
 		}
 	case mediaJSON:
 	default:
-		return o, unsupportedMedia(media, mediaJSON, mediaYAML, mediaProtobuf)
+		return o, unsupportedMedia(mediaJSON, mediaYAML, mediaProtobuf)
 	}
 	if err := checkJSON(data); err != nil {
 		return o, apierrors.NewBadRequest("delete options: " + err.Error())

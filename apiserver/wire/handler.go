@@ -54,6 +54,8 @@ type Handler struct {
 	cfg     Config
 	log     *zap.Logger
 	forms   *forms
+	members *members
+	buffers buffers
 	version versionInfo
 	served  atomic.Pointer[served]
 	reviews map[schema.GroupResource]review
@@ -88,6 +90,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.FormBytes = DefaultFormBytes
 	}
 	h.forms = newForms(cfg.FormBytes)
+	h.members = newMembers(cfg.FormBytes / 4)
 	asked, err := reviewKinds(h.reviews)
 	if err != nil {
 		return nil, err
@@ -101,13 +104,20 @@ type served struct {
 	kinds  *kind.Set
 	groups []group
 	docs   *openapi.Documents
+
+	core, named func() (*aggregated, error) // discovery in one answer: of the core group, and of those with names
 }
 
 // SetKinds makes the front serve other kinds from now on. Requests that are under way keep what they found. Calls must not overlap.
 func (h *Handler) SetKinds(kinds *kind.Set) { h.serveKinds(kinds, h.served.Load().docs.Follow(kinds)) }
 
 func (h *Handler) serveKinds(kinds *kind.Set, docs *openapi.Documents) {
-	h.served.Store(&served{kinds: kinds, groups: groupsOf(kinds.All(), h.reviews), docs: docs})
+	groups := groupsOf(kinds.All(), h.reviews)
+	named := slices.IndexFunc(groups, func(g group) bool { return g.name != "" })
+	if named < 0 {
+		named = len(groups)
+	}
+	h.served.Store(&served{kinds: kinds, groups: groups, docs: docs, core: newAggregated(groups[:named]), named: newAggregated(groups[named:])})
 }
 
 // ServeHTTP answers one request.
@@ -115,6 +125,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rw := &response{ResponseWriter: w}
 	defer h.recover(rw, r)
 	limitBody(rw, r)
+	identified(rw, r)
 	if err := h.serve(rw, r); err != nil {
 		h.fail(rw, r, err)
 	}
@@ -347,5 +358,5 @@ func (h *Handler) nonResource(w *response, r *http.Request, segments []string) e
 	case "openapi":
 		return h.openapi(w, r, segments[1:])
 	}
-	return notFound(r)
+	return h.notFoundPage(w, r)
 }

@@ -58,7 +58,7 @@ func (h *Handler) openapi(w http.ResponseWriter, r *http.Request, segments []str
 			return h.document(w, r, doc, mediaOpenAPIv3, path)
 		}
 	}
-	return notFound(r)
+	return h.notFoundPage(w, r)
 }
 
 // document answers with a document. path is that of a v3 document, whose address may carry a hash: with the right one the answer may

@@ -19,6 +19,8 @@ const (
 // [namespaces/NS/]RESOURCE[/NAME[/SUBRESOURCE]].
 type resourcePath struct {
 	group, version, namespace, resource, name, subresource string
+
+	watch bool // the older way to ask for a watch: /api/V/watch/..., and for one of a single object
 }
 
 // split cuts a path into its segments. An encoded slash would make two readings of one path possible, so it is refused,
@@ -56,6 +58,9 @@ func parseResource(segments []string) (resourcePath, bool) {
 	default:
 		return p, false
 	}
+	if rest[0] == "watch" && len(rest) > 1 {
+		p.watch, rest = true, rest[1:]
+	}
 	// Below a namespace is a resource, except for the namespace's own subresources.
 	if rest[0] == "namespaces" && len(rest) > 2 && !(p.group == "" && len(rest) == 3 && (rest[2] == "status" || rest[2] == "finalize")) {
 		p.namespace, rest = rest[1], rest[2:]
@@ -68,6 +73,12 @@ func parseResource(segments []string) (resourcePath, bool) {
 		p.subresource = strings.Join(rest[2:], "/")
 	}
 	return p, true
+}
+
+// notFoundPage is the answer for paths outside the API, which are no business of its clients.
+func (h *Handler) notFoundPage(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return h.send(w, r, http.StatusNotFound, "text/plain; charset=utf-8", []byte("404 page not found\n"))
 }
 
 func notFound(r *http.Request) error {

@@ -6,11 +6,13 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -71,10 +73,16 @@ func subresources(k *kind.Kind) []string { return k.SubresourceNames() }
 func methods(subresource string) []string { return kind.SubresourceMethods(subresource) }
 
 func (c *call) serve() error {
+	if c.path.watch {
+		return c.watchPath()
+	}
 	if c.path.subresource != "" && !slices.Contains(methods(c.path.subresource), c.r.Method) {
 		return methodNotAllowed(c.r)
 	}
 	collection := c.path.name == ""
+	if c.path.subresource == "" && !c.kind.Serves(c.verb(collection)) {
+		return methodNotAllowed(c.r)
+	}
 	// Without a namespace the objects of a namespaced kind can be listed, and nothing else.
 	everywhere := collection && c.kind.Namespaced && c.path.namespace == ""
 	switch {
@@ -100,14 +108,39 @@ func (c *call) serve() error {
 	return methodNotAllowed(c.r)
 }
 
+// verb is what the request wants of the objects themselves.
+func (c *call) verb(collection bool) string {
+	switch c.r.Method {
+	case http.MethodPost:
+		return "create"
+	case http.MethodPut:
+		return "update"
+	case http.MethodPatch:
+		return "patch"
+	case http.MethodDelete:
+		if collection {
+			return "deletecollection"
+		}
+		return "delete"
+	}
+	switch watch, _ := strconv.ParseBool(c.q.Get("watch")); {
+	case !collection:
+		return "get"
+	case watch:
+		return "watch"
+	}
+	return "list"
+}
+
 func (c *call) client() client.Client { return c.h.cfg.Client(c.user) }
 
 // negotiate chooses the answer's form before anything is done, so that a 406 has no effects.
 func (c *call) negotiate() (form, error) {
-	f, err := negotiate(c.r, want{protobuf: c.sent.Protobuf(), yaml: true, shapes: true})
+	f, err := negotiate(c.r, want{protobuf: c.sent.Protobuf(), yaml: true, shapes: true, list: c.req.Verb == client.List})
+	c.req.WantForms = true
 	if err == nil && f.as == asTable {
 		if _, bad := table.ParseInclude(c.q.Get("includeObject")); bad != nil {
-			err = apierrors.NewBadRequest(bad.Error())
+			err = apierrors.NewBadRequest("Unable to convert to Table as requested: " + bad.Error())
 		}
 	}
 	return f, err
@@ -134,17 +167,46 @@ func (c *call) list() error {
 	if opts.Watch {
 		return c.watch()
 	}
+	c.req.Verb = client.List
 	f, err := c.negotiate()
 	if err != nil {
 		return err
 	}
-	c.req.Verb = client.List
 	resp, err := c.client().Do(c.r.Context(), c.req)
 	if err != nil {
 		return err
 	}
 	warn(c.w, resp.Warnings)
 	return c.h.writeList(c.w, c.r, f, c.kind, resp)
+}
+
+// watchPath answers the older form of a watch, whose path may name one object.
+func (c *call) watchPath() error {
+	if c.path.subresource != "" {
+		return notFound(c.r)
+	}
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		return methodNotAllowed(c.r)
+	}
+	var err error
+	c.q.Set("watch", "true")
+	if c.req.List, err = listOptions(c.q); err != nil {
+		return err
+	}
+	if name := c.path.name; name != "" {
+		asked, err := fields.ParseSelector(c.req.List.FieldSelector)
+		if err != nil {
+			return apierrors.NewBadRequest("fieldSelector: " + err.Error())
+		}
+		if chosen, ok := asked.RequiresExactMatch("metadata.name"); !asked.Empty() && (!ok || chosen != name) {
+			return apierrors.NewBadRequest("fieldSelector metadata.name doesn't match requested name")
+		}
+		if asked.Empty() {
+			c.req.List.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+		}
+		c.req.Name = ""
+	}
+	return c.watch()
 }
 
 // writeOptions reads the parameters that all writes share. name is that of upstream's type for them.
@@ -260,7 +322,7 @@ func (c *call) patch() error {
 		can = append(can, string(types.StrategicMergePatchType))
 	}
 	if c.r.Header.Get("Content-Type") == "" || !slices.Contains(can, media) {
-		return unsupportedMedia(c.r.Header.Get("Content-Type"), can...)
+		return unsupportedMedia(can...)
 	}
 	c.req.PatchType = types.PatchType(media)
 	if err := c.writeOptions("PatchOptions"); err != nil {
@@ -296,7 +358,7 @@ func (c *call) answer(f form, code int) error {
 	if c.sent != c.kind && reflect.TypeOf(resp.Object) == reflect.TypeOf(c.kind.New()) {
 		k = c.kind
 	}
-	return c.h.writeObject(c.w, c.r, code, f, k, resp.Object)
+	return c.h.writeObject(c.w, c.r, code, f, k, resp.Object, resp.Forms)
 }
 
 func (c *call) deleteOptions(verb client.Verb) error {
@@ -330,7 +392,7 @@ func (c *call) delete() error {
 	}
 	warn(c.w, resp.Warnings)
 	if !resp.Deleted && resp.Object != nil {
-		return c.h.writeObject(c.w, c.r, http.StatusOK, f, c.kind, resp.Object)
+		return c.h.writeObject(c.w, c.r, http.StatusOK, f, c.kind, resp.Object, resp.Forms)
 	}
 	details := &metav1.StatusDetails{Name: c.path.name, Group: c.kind.Group, Kind: c.kind.Plural}
 	if resp.Object != nil {

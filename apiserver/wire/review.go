@@ -75,7 +75,7 @@ func (h *Handler) review(w http.ResponseWriter, r *http.Request, user authn.User
 		return err
 	}
 	warn(w, warnings)
-	return h.writeObject(w, r, http.StatusCreated, f, k, obj)
+	return h.writeObject(w, r, http.StatusCreated, f, k, obj, nil)
 }
 
 func whoAmI(_ context.Context, _ *Handler, user authn.User, obj kind.Instance) error {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -8,34 +9,43 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/apiserver/table"
 )
 
-// writeTimeout ends a watch whose client takes nothing any more.
-const writeTimeout = time.Minute
+const (
+	// writeTimeout ends a watch or a list whose client takes nothing any more.
+	writeTimeout = time.Minute
+
+	// leastTimeout is how long a watch lasts at least whose client names no time-out, and at most twice that, by chance, so that clients
+	// that began together don't come back together: kube-apiserver's --min-request-timeout.
+	leastTimeout = 30 * time.Minute
+)
 
 // watch answers with a stream of events.
 func (c *call) watch() error {
-	f, err := negotiate(c.r, want{protobuf: c.kind.Protobuf(), shapes: true})
+	f, err := negotiate(c.r, want{protobuf: c.kind.Protobuf(), shapes: true, stream: true})
 	if err != nil {
 		return err
 	}
-	include, err := table.ParseInclude(c.q.Get("includeObject"))
+	enc, err := c.encoder(f)
 	if err != nil {
-		return apierrors.NewBadRequest(err.Error())
+		return err
+	}
+	if t := c.req.List.TimeoutSeconds; t == nil || *t == 0 {
+		seconds := int64(leastTimeout/time.Second) + rand.Int64N(int64(leastTimeout/time.Second))
+		c.req.List.TimeoutSeconds = &seconds
 	}
 	ctx, cancel := context.WithCancel(c.r.Context())
 	defer cancel()
-	c.req.Verb = client.Watch
+	c.req.Verb, c.req.WantForms = client.Watch, true
 	watcher, err := c.client().Watch(ctx, c.req)
 	if err != nil {
 		return err
@@ -47,136 +57,213 @@ func (c *call) watch() error {
 	if f.media == mediaProtobuf {
 		header.Set("Content-Type", mediaProtobuf+";stream=watch")
 	}
-	header.Set("Cache-Control", "no-cache, private")
+	out := eventWriter{h: c.h, outlet: newOutlet(c.w)}
+	// The state at the beginning is a list, and is compressed as one.
+	if initial := c.req.List.SendInitialEvents; initial != nil && *initial && acceptsGzip(c.r) {
+		header.Set("Content-Encoding", "gzip")
+		header.Add("Vary", "Accept-Encoding")
+		out.gzip = true
+	}
 	c.w.WriteHeader(http.StatusOK)
-	control := http.NewResponseController(c.w)
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // the connection may serve more requests
-	_ = control.Flush()                                          // the client waits for the headers before the first event
+	defer out.outlet.end()         // the connection may serve more requests
+	_ = out.outlet.control.Flush() // the client waits for the headers before the first event
 	if c.r.Method == http.MethodHead {
 		return nil
 	}
-	enc := eventEncoder{forms: c.h.forms, kind: c.kind, form: f, include: include}
+	return enc.copy(ctx, watcher, &out)
+}
+
+// copy sends events until the stream ends.
+func (e *eventEncoder) copy(ctx context.Context, watcher client.Watcher, out *eventWriter) error {
+	more := func() bool { return false }
+	if b, ok := watcher.(client.Buffered); ok {
+		more = b.More
+	}
+	var buf []byte // nil while the stream waits, so that a quiet one holds none
 	for {
 		event, err := watcher.Next(ctx)
-		var frame []byte
-		switch {
-		case err == nil:
-			frame, err = enc.event(event)
-		case errors.Is(err, io.EOF) || ctx.Err() != nil:
+		if err != nil && (errors.Is(err, io.EOF) || ctx.Err() != nil) {
 			return nil
+		}
+		if buf == nil {
+			buf = e.h.buffers.get()
+		}
+		if err == nil {
+			begun := len(buf)
+			if buf, err = e.event(buf, event); err != nil {
+				buf = buf[:begun]
+			}
 		}
 		ended := err != nil
 		if ended {
-			if frame, err = enc.failure(err); err != nil {
+			if buf, err = e.failure(buf, err); err != nil {
 				return err
 			}
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has deadlines
-		if _, err := c.w.Write(frame); err != nil {
-			return nil // the client is gone
+		if !ended && len(buf) < flushAt && more() {
+			continue // many events in one write
 		}
-		if err := control.Flush(); err != nil || ended {
-			return nil
+		err = out.send(buf)
+		e.h.buffers.put(buf)
+		buf = nil
+		if err != nil || ended {
+			return nil // the client is gone, or has been told why this ends
 		}
 	}
+}
+
+// eventWriter sends frames, compressed if that was agreed.
+type eventWriter struct {
+	h      *Handler
+	outlet *outlet
+	gzip   bool
+}
+
+// smallSend is below what compression gains anything in: such a piece is a gzip member that is stored as it is.
+const smallSend = 4 << 10
+
+func (w *eventWriter) send(data []byte) error {
+	if !w.gzip {
+		if err := w.outlet.write(data); err != nil {
+			return err
+		}
+		return w.outlet.control.Flush()
+	}
+	// A member for each piece: a quiet stream holds no compressor.
+	var z *gzip.Writer
+	if len(data) < smallSend {
+		z = w.h.buffers.storer()
+		defer w.h.buffers.stored.Put(z)
+	} else {
+		z = w.h.buffers.compressor(nil)
+		defer w.h.buffers.release(z)
+	}
+	z.Reset(w.outlet)
+	_, err := z.Write(data)
+	if err = errors.Join(err, z.Flush(), z.Close()); err != nil { // the flush is what readers get the data by, before the next member begins
+		return err
+	}
+	return w.outlet.control.Flush()
 }
 
 // eventEncoder turns events into frames. It belongs to one stream.
 type eventEncoder struct {
-	forms   *forms
-	kind    *kind.Kind
-	form    form
-	include table.Include
-	headed  bool // the column definitions were sent
+	h      *Handler
+	kind   *kind.Kind
+	form   form
+	outer  *envelope // of the object in a protobuf stream
+	inner  *envelope // of the kind; nil when it has no protobuf form
+	rows   *rows     // of tables
+	headed bool      // the column definitions were sent
 }
 
-func (e *eventEncoder) event(ev client.Event) ([]byte, error) {
-	obj, forms := ev.Object, e.forms
+func (c *call) encoder(f form) (*eventEncoder, error) {
+	e := &eventEncoder{h: c.h, kind: c.kind, form: f}
+	var err error
+	if f.as == asTable {
+		e.rows, err = c.h.newRows(c.r, c.kind, f.version)
+		return e, err
+	}
+	if f.media != mediaProtobuf {
+		return e, nil
+	}
+	if c.kind.Protobuf() {
+		if e.inner, err = newEnvelope(c.kind.APIVersion(), c.kind.Name); err != nil {
+			return nil, err
+		}
+	}
+	if e.outer = e.inner; f.as != whole {
+		e.outer, err = newEnvelope(metaVersion(f.version), string(asPartial))
+	}
+	return e, err
+}
+
+// event writes an event's frame.
+func (e *eventEncoder) event(to []byte, ev client.Event) ([]byte, error) {
+	obj := ev.Object
 	if ev.Type == client.Bookmark {
-		obj, forms = e.kind.New(), nil // nobody else gets this one
+		obj, ev.Forms = e.kind.New(), nil // nobody else gets this one
 		e.kind.Stamp(obj)
 		obj.SetResourceVersion(client.FormatRevision(ev.Revision))
 		if ev.InitialEventsEnd {
 			obj.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 		}
 	}
-	data, err := e.object(obj, forms)
-	if err != nil {
-		return nil, err
-	}
-	return e.frame(string(ev.Type), data)
-}
-
-// object encodes an event's object in the stream's form.
-func (e *eventEncoder) object(obj kind.Instance, forms *forms) ([]byte, error) {
-	switch e.form.as {
-	case asTable:
-		t, err := table.Of(e.kind, []kind.Instance{obj}, e.include, time.Now())
+	if e.form.media == mediaProtobuf {
+		var m message
+		var err error
+		if e.form.as == whole {
+			m, err = e.h.forms.protobuf(e.inner, e.kind, obj, ev.Forms)
+		} else {
+			m, err = e.h.metadataProtobuf(e.inner, e.kind, obj, ev.Forms)
+		}
 		if err != nil {
-			return nil, err
+			return to, err
 		}
-		if e.headed {
-			t.ColumnDefinitions = nil
-		}
-		e.headed = true
-		t.ResourceVersion = obj.GetResourceVersion()
-		return json.Marshal(t)
-	case asPartial, asPartials:
-		p := table.Partial(obj)
-		if e.form.media == mediaProtobuf {
-			return envelope(p.APIVersion, p.Kind, p)
-		}
-		return json.Marshal(p)
+		return protobufFrame(to, string(ev.Type), e.outer, m)
 	}
-	if e.form.media == mediaProtobuf {
-		return forms.protobuf(e.kind, obj)
-	}
-	return forms.json(e.kind, obj)
-}
-
-// failure is the event that says why a stream ends.
-func (e *eventEncoder) failure(err error) ([]byte, error) {
-	s := statusOf(err)
-	s.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	var data []byte
-	if e.form.media == mediaProtobuf {
-		data, err = envelope("v1", "Status", &s)
-	} else {
-		data, err = json.Marshal(&s)
+	var err error
+	switch e.form.as {
+	case whole:
+		data, err = e.h.forms.json(e.kind, obj, ev.Forms)
+	case asTable:
+		include := e.rows.include
+		if ev.InitialEventsEnd {
+			include = table.Metadata // whatever was asked for: its annotation is what it is for
+		}
+		e.rows.now = time.Now()
+		data, err = tableOf(e.rows, obj, ev.Forms, !e.headed, include)
+		e.headed = true
+	default:
+		data, err = e.h.forms.metadataJSON(obj, ev.Forms, e.form.version)
 	}
 	if err != nil {
-		return nil, err
+		return to, err
 	}
-	return e.frame("ERROR", data)
+	return jsonFrame(to, string(ev.Type), data), nil
 }
 
-// frame wraps an event: a line of JSON, or a protobuf WatchEvent after its length in four bytes.
-func (e *eventEncoder) frame(eventType string, object []byte) ([]byte, error) {
+// failure writes the event that says why a stream ends.
+func (e *eventEncoder) failure(to []byte, cause error) ([]byte, error) {
+	s := statusOf(cause)
+	bound(&s)
+	s.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	if e.form.media != mediaProtobuf {
-		out := make([]byte, 0, len(object)+len(eventType)+32)
-		out = append(out, `{"type":"`...)
-		out = append(out, eventType...)
-		out = append(out, `","object":`...)
-		out = append(out, object...)
-		return append(out, "}\n"...), nil
+		data, err := json.Marshal(&s)
+		return jsonFrame(to, "ERROR", data), err
 	}
-	ev := metav1.WatchEvent{Type: eventType, Object: runtime.RawExtension{Raw: object}}
-	size := ev.Size()
-	if size > math.MaxInt32 {
-		return nil, fmt.Errorf("watch event of %d bytes is too large", size)
+	raw, err := s.Marshal()
+	if err != nil {
+		return to, fmt.Errorf("encode Status: %w", err)
 	}
-	out := make([]byte, 4+size)
-	binary.BigEndian.PutUint32(out, uint32(size))
-	if _, err := ev.MarshalTo(out[4:]); err != nil {
-		return nil, fmt.Errorf("encode watch event: %w", err)
+	around, err := newEnvelope("v1", "Status")
+	if err != nil {
+		return to, err
 	}
-	return out, nil
+	return protobufFrame(to, "ERROR", around, message{rest: raw})
 }
 
-func envelope(apiVersion, name string, m marshaler) ([]byte, error) {
-	raw, err := m.Marshal()
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", name, err)
+// jsonFrame writes a line of JSON.
+func jsonFrame(to []byte, eventType string, object []byte) []byte {
+	to = append(to, `{"type":"`...)
+	to = append(to, eventType...)
+	to = append(to, `","object":`...)
+	to = append(to, object...)
+	return append(to, "}\n"...)
+}
+
+// protobufFrame writes a WatchEvent after its length in four bytes.
+func protobufFrame(to []byte, eventType string, around *envelope, m message) ([]byte, error) {
+	object := around.size(m.size())
+	extension := field(object)
+	size := field(len(eventType)) + field(extension)
+	if size > math.MaxInt32 {
+		return to, fmt.Errorf("watch event of %d bytes is too large", size)
 	}
-	return kind.Envelope(apiVersion, name, raw)
+	to = binary.BigEndian.AppendUint32(to, uint32(size))
+	to = append(tagged(to, tagEventType, len(eventType)), eventType...)
+	to = tagged(to, tagEventObject, extension)
+	to = tagged(to, tagExtension, object)
+	return around.append(to, m), nil
 }
