@@ -69,14 +69,18 @@ func TestRefusedWrites(t *testing.T) {
 		code int32
 		text string
 	}{
-		"exists":           {create(func(m *corev1.ConfigMap) { m.Name = "there" }), 409, `configmaps "there" already exists`},
-		"exists, dry run":  {func() error { _, err := maps.Create(ctx, configMap("there"), client.DryRun()); return err }, 409, `configmaps "there" already exists`},
-		"exists, deleted":  {create(func(m *corev1.ConfigMap) { m.Name = "held" }), 409, `object is being deleted: configmaps "held" already exists`},
-		"version":          {create(func(m *corev1.ConfigMap) { m.ResourceVersion = "1" }), 400, "resourceVersion should not be set on objects to be created"},
-		"label":            {create(func(m *corev1.ConfigMap) { m.Labels = map[string]string{"a b": ""} }), 422, `metadata.labels: Invalid value: "a b": name part must consist of alphanumeric characters`},
-		"annotations":      {create(func(m *corev1.ConfigMap) { m.Annotations = map[string]string{"a": strings.Repeat("x", 256<<10)} }), 422, "metadata.annotations: Too long: may not be more than 262144 bytes"},
-		"owner":            {create(func(m *corev1.ConfigMap) { m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x"}} }), 422, `metadata.ownerReferences[0].uid: Required value: must not be empty`},
-		"two controllers":  {create(func(m *corev1.ConfigMap) { m.OwnerReferences = []metav1.OwnerReference{controlledBy("a"), controlledBy("b")} }), 422, "Only one reference can have Controller set to true"},
+		"exists":          {create(func(m *corev1.ConfigMap) { m.Name = "there" }), 409, `configmaps "there" already exists`},
+		"exists, dry run": {func() error { _, err := maps.Create(ctx, configMap("there"), client.DryRun()); return err }, 409, `configmaps "there" already exists`},
+		"exists, deleted": {create(func(m *corev1.ConfigMap) { m.Name = "held" }), 409, `object is being deleted: configmaps "held" already exists`},
+		"version":         {create(func(m *corev1.ConfigMap) { m.ResourceVersion = "1" }), 400, "resourceVersion should not be set on objects to be created"},
+		"label":           {create(func(m *corev1.ConfigMap) { m.Labels = map[string]string{"a b": ""} }), 422, `metadata.labels: Invalid value: "a b": name part must consist of alphanumeric characters`},
+		"annotations":     {create(func(m *corev1.ConfigMap) { m.Annotations = map[string]string{"a": strings.Repeat("x", 256<<10)} }), 422, "metadata.annotations: Too long: may not be more than 262144 bytes"},
+		"owner": {create(func(m *corev1.ConfigMap) {
+			m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x"}}
+		}), 422, `metadata.ownerReferences[0].uid: Required value: must not be empty`},
+		"two controllers": {create(func(m *corev1.ConfigMap) {
+			m.OwnerReferences = []metav1.OwnerReference{controlledBy("a"), controlledBy("b")}
+		}), 422, "Only one reference can have Controller set to true"},
 		"both finalizers":  {create(func(m *corev1.ConfigMap) { m.Finalizers = []string{"orphan", "foregroundDeletion"} }), 422, "finalizer orphan and foregroundDeletion cannot be both set"},
 		"bad finalizer":    {create(func(m *corev1.ConfigMap) { m.Finalizers = []string{"a b"} }), 422, `metadata.finalizers: Invalid value: "a b"`},
 		"stale":            {update(func(m *corev1.ConfigMap) { m.ResourceVersion = "1" }), 409, `Operation cannot be fulfilled on configmaps "there": the object has been modified; please apply your changes to the latest version and try again`},
