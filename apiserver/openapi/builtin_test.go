@@ -282,7 +282,8 @@ func (newerReference) OpenAPIModelName() string { return "io.k8s.api.core.v1.Sec
 
 func TestTypesThatAreNewerThanTheData(t *testing.T) {
 	newer := kind.Must(kind.Define[struct {
-		Ref newerReference `json:"ref"`
+		Ref    newerReference                `json:"ref"`
+		Volume corev1.PersistentVolumeSource `json:"volume"` // which is made of the older one
 	}, struct{}]("garden.example.com/v1", "Shed"))
 	s, err := kind.NewSet(newer.Kind())
 	require.NoError(t, err)
