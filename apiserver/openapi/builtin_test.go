@@ -239,12 +239,25 @@ func TestDocumentsFollowTheirKinds(t *testing.T) {
 	require.Equal(t, first["apis/apps/v1"], third["apis/apps/v1"])
 }
 
+func TestWatchPaths(t *testing.T) {
+	docs := openapi.New(set(t), "v1.37.2")
+	paths := v3(t, docs, "apis/apps/v1").Paths.Paths
+	require.Equal(t, "watchAppsV1DeploymentListForAllNamespaces", paths["/apis/apps/v1/watch/deployments"].Get.OperationId)
+	require.Equal(t, "watchAppsV1NamespacedDeploymentList", paths["/apis/apps/v1/watch/namespaces/{namespace}/deployments"].Get.OperationId)
+	require.Equal(t, "watchAppsV1NamespacedDeployment", paths["/apis/apps/v1/watch/namespaces/{namespace}/deployments/{name}"].Get.OperationId)
+	require.NotContains(t, v3(t, docs, "apis/garden.example.com/v1").Paths.Paths, "/apis/garden.example.com/v1/watch/trees")
+}
+
 func TestVerbsAndSubresources(t *testing.T) {
 	k := kind.Pod.With(kind.Strategy{Verbs: []string{"get", "list"}, Subresources: []string{"binding", "log", "exec", "proxy"}})
 	s, err := kind.NewSet(k.Kind(), kind.Node.Kind())
 	require.NoError(t, err)
 	paths := v3(t, openapi.New(s, "v1.37.2"), "api/v1").Paths.Paths
 	one := "/api/v1/namespaces/{namespace}/pods/{name}"
+	require.NotContains(t, paths, "/api/v1/watch/pods", "that verb is not served")
+	watch := paths["/api/v1/watch/nodes/{name}"].Get
+	require.Equal(t, "watchCoreV1Node watch", watch.OperationId+" "+watch.Extensions["x-kubernetes-action"].(string))
+	require.Equal(t, "watchCoreV1NodeList", paths["/api/v1/watch/nodes"].Get.OperationId)
 	require.NotNil(t, paths[one].Get)
 	require.Nil(t, paths[one].Delete)
 	require.Nil(t, paths["/api/v1/namespaces/{namespace}/pods"].Post)

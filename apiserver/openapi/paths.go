@@ -80,6 +80,31 @@ func (p *paths) resource(k *kind.Kind) {
 	for _, s := range k.SubresourceNames() {
 		p.subresource(k, s, one+"/"+s, name, params)
 	}
+	if k.Serves("watch") && k.Protobuf() { // custom resources never had the older form
+		p.watches(k, strings.TrimPrefix(collection, base), name)
+	}
+}
+
+// watches adds the older paths of watches. Clients use a parameter of lists instead. collection is the path behind that of the
+// version, name the operations' name of the kind.
+func (p *paths) watches(k *kind.Kind, collection, name string) {
+	base := "/" + Path(k.Group, k.Version) + "/watch/"
+	event := p.meta("WatchEvent")
+	p.b.addGVK(event, "", "v1", "WatchEvent")
+	p.b.addGVK(event, k.Group, k.Version, "WatchEvent")
+	add := func(at, id, action, description string, more ...*spec3.Parameter) {
+		params := append(append(listParams(), pretty()), more...)
+		p.add(base+at, params).Get = p.operation(k, "watch", id, action, description+": use the 'watch' parameter of lists instead.", nil).
+			answers(media(k, true), p.ref(event), 200).done()
+	}
+	list, single := "watch changes to a list of "+k.Name+". deprecated", "watch changes to an object of kind "+k.Name+". deprecated"
+	var params []*spec3.Parameter
+	if k.Namespaced {
+		add(k.Plural, k.Name+"ListForAllNamespaces", "watchlist", list)
+		params = append(params, inPath("namespace", "object name and auth scope, such as for teams and projects"))
+	}
+	add(collection, name+"List", "watchlist", list, params...)
+	add(collection+"/{name}", name, "watch", single, append(params, inPath("name", "name of the "+k.Name))...)
 }
 
 // subresource adds the path of one subresource. name is the operations' name of the kind.
