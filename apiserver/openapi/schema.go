@@ -20,7 +20,7 @@ const refPrefix = "#/components/schemas/"
 
 // builder collects schemas: of Go types, and built-in ones with everything that they refer to.
 type builder struct {
-	library
+	*library
 	names   map[reflect.Type]string
 	made    map[string]*spec.Schema    // from Go types
 	builtin map[string]json.RawMessage // from the library
@@ -36,7 +36,7 @@ type builder struct {
 
 func newBuilder() *builder {
 	return &builder{
-		names: map[reflect.Type]string{}, made: map[string]*spec.Schema{},
+		library: &library{}, names: map[reflect.Type]string{}, made: map[string]*spec.Schema{},
 		builtin: map[string]json.RawMessage{}, gvks: map[string][]metav1.GroupVersionKind{}, given: map[string]bool{}, followed: map[reflect.Type]bool{}, newer: map[string]bool{},
 	}
 }
