@@ -27,12 +27,13 @@ type behaviour[T kind.Instance] struct {
 	fields          map[string]func(T) string
 	claims          func(obj T) []string
 	subresources    []string
+	verbs           []string // nil means all of them
 }
 
 // of gives the kind with the behaviour b.
 func (b behaviour[T]) of(t kind.Type[T]) *kind.Kind {
 	s := kind.Strategy{
-		Status: b.status, Generation: b.generation, OrphanByDefault: b.orphanByDefault, Scale: b.scale, Columns: b.columns, Subresources: b.subresources, Parts: b.parts, NameRule: b.name,
+		Status: b.status, Generation: b.generation, OrphanByDefault: b.orphanByDefault, Scale: b.scale, Columns: b.columns, Subresources: b.subresources, Verbs: b.verbs, Parts: b.parts, NameRule: b.name,
 		Default: adapt(b.defaults), Prepare: together(b.prepare), Validate: b.validator(), PrepareStatus: together(b.prepareStatus), ValidateStatus: pair(b.validateStatus), Warnings: pair(b.warnings),
 	}
 	if b.gracePeriod != nil {

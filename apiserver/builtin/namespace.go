@@ -27,6 +27,7 @@ func namespaces() behaviour[*corev1.Namespace] {
 		validateStatus: validateNamespaceStatus,
 		status:         true,
 		subresources:   []string{"finalize"},
+		verbs:          []string{"create", "delete", "get", "list", "patch", "update", "watch"}, // all of them at once is nobody's wish
 		fields: map[string]func(*corev1.Namespace) string{
 			"status.phase": func(n *corev1.Namespace) string { return string(n.Status.Phase) },
 		},

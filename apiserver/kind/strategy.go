@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"slices"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -65,12 +66,19 @@ type Strategy struct {
 	// them in the transaction that writes the object, and frees them with it.
 	Claims func(obj Instance) []string
 
+	// Verbs are those with which clients on the network may use the kind, of create, delete, deletecollection, get, list, patch,
+	// update and watch; nil means all of them.
+	Verbs []string
+
 	// Parts are further subresources that are read as the object and write a part of it, as status does, by name: approval, resize.
 	Parts map[string]Part
 
 	// Subresources names further subresources the server routes for the kind, such as binding, eviction, log, exec.
 	Subresources []string
 }
+
+// Serves reports whether clients on the network may use the kind with a verb.
+func (s *Strategy) Serves(verb string) bool { return s.Verbs == nil || slices.Contains(s.Verbs, verb) }
 
 // Part is what a subresource writes of an object.
 type Part struct {

@@ -64,3 +64,21 @@ func SubresourceMethods(subresource string) []string {
 	}
 	return []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch}
 }
+
+// ConnectOptions is the kind of core/v1 whose fields are the query of a subresource that is a stream: log, exec, attach, portforward,
+// proxy. It is empty for the others.
+func (k *Kind) ConnectOptions(subresource string) string {
+	switch subresource {
+	case "log":
+		return "PodLogOptions"
+	case "exec":
+		return "PodExecOptions"
+	case "attach":
+		return "PodAttachOptions"
+	case "portforward":
+		return "PodPortForwardOptions"
+	case "proxy":
+		return k.Name + "ProxyOptions"
+	}
+	return ""
+}

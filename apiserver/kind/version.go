@@ -176,6 +176,9 @@ func (k *Kind) inherit() {
 		s.Parts = k.inheritParts(of.Parts)
 	}
 	s.OrphanByDefault = s.OrphanByDefault || of.OrphanByDefault
+	if s.Verbs == nil {
+		s.Verbs = of.Verbs
+	}
 	if s.Subresources == nil {
 		s.Subresources = of.Subresources
 	}

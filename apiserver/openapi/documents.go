@@ -13,6 +13,7 @@ import (
 
 	openapi_v3 "github.com/google/gnostic-models/openapiv3"
 	"google.golang.org/protobuf/proto"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
@@ -127,14 +128,20 @@ func (d *Documents) Follow(kinds *kind.Set) *Documents {
 
 func (d *Documents) prepare(kinds *kind.Set, before *Documents) {
 	d.pages = pagesOf(kinds.All(), d.reviews)
+	known := sync.OnceValue(func() map[string][]metav1.GroupVersionKind { return namesOf(kinds.All()) })
+	builder := func() *builder {
+		b := newBuilder()
+		b.known = known()
+		return b
+	}
 	for at, p := range d.pages {
 		if before != nil && before.pages[at].same(p) {
 			d.v3[at] = before.v3[at]
 			continue
 		}
-		d.v3[at] = newDocument(d.shelf, func() ([]byte, error) { return p.assemble(newBuilder(), d.version) }, encodeV3)
+		d.v3[at] = newDocument(d.shelf, func() ([]byte, error) { return p.assemble(builder(), d.version) }, encodeV3)
 	}
-	d.v2 = newDocument(d.shelf, func() ([]byte, error) { return assembleV2(d.pages, d.version) }, encodeV2)
+	d.v2 = newDocument(d.shelf, func() ([]byte, error) { return assembleV2(builder(), d.pages, d.version) }, encodeV2)
 	d.index = sync.OnceValues(d.makeIndex)
 }
 

@@ -3,6 +3,8 @@ package openapi
 import (
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
@@ -46,6 +48,16 @@ func pagesOf(kinds, reviews []*kind.Kind) map[string]*page {
 		p.reviews = append(p.reviews, k)
 	}
 	return pages
+}
+
+// namesOf are the kinds by the name of their schema.
+func namesOf(kinds []*kind.Kind) map[string][]metav1.GroupVersionKind {
+	out := make(map[string][]metav1.GroupVersionKind, len(kinds))
+	for _, k := range kinds {
+		name := Name(k)
+		out[name] = append(out[name], metav1.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Name})
+	}
+	return out
 }
 
 // same reports whether both describe the same. Kinds are the same when they are one value: a set that replaces another shares what

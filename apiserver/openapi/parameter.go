@@ -82,7 +82,6 @@ func (b *builder) query(name string) []*spec3.Parameter {
 		Properties map[string]struct {
 			Type        string
 			Description string
-			AllOf       []json.RawMessage
 			Items       struct{ Type string }
 		}
 	}
@@ -98,12 +97,10 @@ func (b *builder) query(name string) []*spec3.Parameter {
 		f := s.Properties[field]
 		typ := f.Type
 		switch {
-		case field == "kind", field == "apiVersion":
+		case field == "kind", field == "apiVersion", typ == "": // no query, or no simple type
 			continue
 		case typ == "array": // repeated
 			typ = f.Items.Type
-		case typ == "": // a reference, such as to a time
-			typ = "string"
 		}
 		out = append(out, inQuery(field, typ, f.Description))
 	}

@@ -43,24 +43,40 @@ func (p *paths) resource(k *kind.Kind) {
 	params := []*spec3.Parameter{pretty()}
 	read := media(k, false)
 	if k.Namespaced {
-		p.add(collection, append(listParams(), params...)).Get =
-			p.operation(k, "list", k.Name+"ForAllNamespaces", "list", "list or watch objects of kind "+k.Name, nil).answers(media(k, true), p.ref(list), 200).done()
+		if k.Serves("list") {
+			p.add(collection, append(listParams(), params...)).Get =
+				p.operation(k, "list", k.Name+"ForAllNamespaces", "list", "list or watch objects of kind "+k.Name, nil).answers(media(k, true), p.ref(list), 200).done()
+		}
 		scope, collection = "Namespaced", base+"namespaces/{namespace}/"+k.Plural
 		params = append(params, inPath("namespace", "object name and auth scope, such as for teams and projects"))
 	}
 	name := scope + k.Name
 	path := p.add(collection, params)
-	path.Get = p.operation(k, "list", name, "list", "list or watch objects of kind "+k.Name, listParams()).answers(media(k, true), p.ref(list), 200).done()
-	path.Post = p.operation(k, "create", name, "post", article("create", k.Name), writeParams(false)).takes(p.ref(object)).answers(read, p.ref(object), 200, 201, 202).done()
-	path.Delete = p.operation(k, "delete", "Collection"+name, "deletecollection", "delete collection of "+k.Name, append(deleteParams(), collectionParams()...)).
-		takesMaybe(p.ref(p.meta("DeleteOptions"))).answers(read, p.status(), 200).done()
+	if k.Serves("list") {
+		path.Get = p.operation(k, "list", name, "list", "list or watch objects of kind "+k.Name, listParams()).answers(media(k, true), p.ref(list), 200).done()
+	}
+	if k.Serves("create") {
+		path.Post = p.operation(k, "create", name, "post", article("create", k.Name), writeParams(false)).takes(p.ref(object)).answers(read, p.ref(object), 200, 201, 202).done()
+	}
+	if k.Serves("deletecollection") {
+		path.Delete = p.operation(k, "delete", "Collection"+name, "deletecollection", "delete collection of "+k.Name, append(deleteParams(), collectionParams()...)).
+			takesMaybe(p.ref(p.meta("DeleteOptions"))).answers(read, p.status(), 200).done()
+	}
 
 	one, params := collection+"/{name}", append(slices.Clone(params), inPath("name", "name of the "+k.Name))
 	path = p.add(one, params)
-	path.Get = p.operation(k, "read", name, "get", "read the specified "+k.Name, nil).answers(read, p.ref(object), 200).done()
-	path.Put = p.operation(k, "replace", name, "put", "replace the specified "+k.Name, writeParams(false)).takes(p.ref(object)).answers(read, p.ref(object), 200, 201).done()
-	path.Patch = p.operation(k, "patch", name, "patch", "partially update the specified "+k.Name, writeParams(true)).patches(p, k).answers(read, p.ref(object), 200, 201).done()
-	path.Delete = p.operation(k, "delete", name, "delete", article("delete", k.Name), deleteParams()).takesMaybe(p.ref(p.meta("DeleteOptions"))).answers(read, p.status(), 200, 202).done()
+	if k.Serves("get") {
+		path.Get = p.operation(k, "read", name, "get", "read the specified "+k.Name, nil).answers(read, p.ref(object), 200).done()
+	}
+	if k.Serves("update") {
+		path.Put = p.operation(k, "replace", name, "put", "replace the specified "+k.Name, writeParams(false)).takes(p.ref(object)).answers(read, p.ref(object), 200, 201).done()
+	}
+	if k.Serves("patch") {
+		path.Patch = p.operation(k, "patch", name, "patch", "partially update the specified "+k.Name, writeParams(true)).patches(p, k).answers(read, p.ref(object), 200, 201).done()
+	}
+	if k.Serves("delete") {
+		path.Delete = p.operation(k, "delete", name, "delete", article("delete", k.Name), deleteParams()).takesMaybe(p.ref(p.meta("DeleteOptions"))).answers(read, p.status(), 200, 202).done()
+	}
 	for _, s := range k.SubresourceNames() {
 		p.subresource(k, s, one+"/"+s, name, params)
 	}
@@ -70,7 +86,7 @@ func (p *paths) resource(k *kind.Kind) {
 func (p *paths) subresource(k *kind.Kind, sub, at, name string, params []*spec3.Parameter) {
 	sent := k.Sent(sub)
 	title := name + strings.ToUpper(sub[:1]) + sub[1:]
-	if options := connectOptions(k, sub); options != "" {
+	if options := k.ConnectOptions(sub); options != "" {
 		p.connect(k, sub, at, title, options, params)
 		return
 	}
@@ -90,30 +106,13 @@ func (p *paths) subresource(k *kind.Kind, sub, at, name string, params []*spec3.
 	}
 }
 
-// connectOptions is the type whose fields are the query of a subresource that is a stream; empty for the others.
-func connectOptions(k *kind.Kind, sub string) string {
-	switch sub {
-	case "log":
-		return "PodLogOptions"
-	case "exec":
-		return "PodExecOptions"
-	case "attach":
-		return "PodAttachOptions"
-	case "portforward":
-		return "PodPortForwardOptions"
-	case "proxy":
-		return k.Name + "ProxyOptions"
-	}
-	return ""
-}
-
 // connect adds the path of a stream.
 func (p *paths) connect(k *kind.Kind, sub, at, title, options string, params []*spec3.Parameter) {
 	text := spec.StringProperty()
 	query := p.b.query("io.k8s.api.core.v1." + options)
 	if sub == "log" {
 		path := p.add(at, append(slices.Clone(params), query...))
-		path.Get = p.operation(k, "read", title, "get", "read log of the specified "+k.Name, nil).answers([]string{"text/plain", mediaJSON, mediaYAML}, text, 200).done()
+		path.Get = p.operation(k, "read", title, "get", "read log of the specified "+k.Name, nil).answers([]string{"text/plain", mediaJSON, mediaYAML, mediaProtobuf}, text, 200).done()
 		return
 	}
 	add := func(at, suffix string, params []*spec3.Parameter) {
@@ -163,6 +162,9 @@ func (p *paths) get(at string, k *kind.Kind, name, description, typ string) {
 	op := p.operation(k, "get", name, "", description, nil).answers(media(nil, false), p.ref(p.meta(typ)), 200)
 	delete(op.Extensions, extensionGVK)
 	p.b.addGVK(p.meta(typ), "", "v1", typ)
+	if typ == "APIGroupList" {
+		p.b.addGVK(p.meta("APIGroup"), "", "v1", "APIGroup")
+	}
 	p.add(at, nil).Get = op.done()
 }
 
@@ -172,7 +174,9 @@ func (p *paths) version() {
 	p.b.take(typ)
 	op := operation{&spec3.Operation{OperationProps: spec3.OperationProps{
 		Description: "get the version information for this server", OperationId: "getCodeVersion", Tags: []string{"version"},
-		Responses: &spec3.Responses{ResponsesProps: spec3.ResponsesProps{StatusCodeResponses: map[int]*spec3.Response{}}},
+		Responses: &spec3.Responses{ResponsesProps: spec3.ResponsesProps{StatusCodeResponses: map[int]*spec3.Response{
+			401: {ResponseProps: spec3.ResponseProps{Description: "Unauthorized"}},
+		}}},
 	}}}
 	p.add("/version/", nil).Get = op.answers([]string{mediaJSON}, p.ref(typ), 200).done()
 }

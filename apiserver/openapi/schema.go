@@ -26,6 +26,9 @@ type builder struct {
 	builtin map[string]json.RawMessage // from the library
 	gvks    map[string][]metav1.GroupVersionKind
 	given   map[string]bool // those of kinds without a Go type
+
+	// known are the kinds that built-in schemas describe wherever they occur, such as the claim inside of a StatefulSet; nil: none.
+	known map[string][]metav1.GroupVersionKind
 }
 
 func newBuilder() *builder {
@@ -103,6 +106,9 @@ func (b *builder) take(name string) bool {
 		return false
 	}
 	b.builtin[name] = s
+	for _, gvk := range b.known[name] {
+		b.addGVK(name, gvk.Group, gvk.Version, gvk.Kind)
+	}
 	for _, ref := range references(s) {
 		b.take(ref)
 	}

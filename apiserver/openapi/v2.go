@@ -14,8 +14,7 @@ import (
 )
 
 // assembleV2 writes the older document, about everything at once, from what the newer ones say.
-func assembleV2(pages map[string]*page, version string) ([]byte, error) {
-	b := newBuilder()
+func assembleV2(b *builder, pages map[string]*page, version string) ([]byte, error) {
 	ps := &paths{b: b, all: map[string]*spec3.Path{}}
 	for _, at := range slices.Sorted(maps.Keys(pages)) {
 		ps.page(pages[at])

@@ -48,3 +48,36 @@ func FuzzRequests(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDescriptions holds that whatever is asked of discovery and OpenAPI gets an answer of the kinds that clients know, and that a
+// redirect leads to a document of this server.
+func FuzzDescriptions(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"/openapi/v3/apis/apps/v1", "hash=x", "application/json", ""},
+		{"/openapi/v3/api/v1", "hash=%22%0d%0aX:y", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf", "*"},
+		{"/openapi/v2", "", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf;q=0.1,*/*", `W/"a", "b"`},
+		{"/apis", "", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList;q=nan", ""},
+		{"/readyz", "verbose&exclude=a&exclude=%00", "", ""},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	h := handler(f, &fake{})
+	f.Fuzz(func(t *testing.T, path, query, accept, match string) {
+		if !strings.HasPrefix(path, "/") {
+			t.Skip()
+		}
+		r := &http.Request{
+			Method: http.MethodGet, URL: &url.URL{Path: path, RawQuery: query}, Body: http.NoBody,
+			Header: http.Header{"Accept": {accept}, "If-None-Match": {match}, "Accept-Encoding": {"gzip"}},
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(t.Context()))
+		switch w.Code {
+		case 200, 304, 400, 404, 405, 406:
+		case 301:
+			require.Regexp(t, `^/openapi/v3/[a-z0-9./-]+\?hash=[0-9A-F]{128}$`, w.Header().Get("Location"))
+		default:
+			require.Fail(t, "unexpected answer", "%d: %s", w.Code, w.Body.String())
+		}
+	})
+}

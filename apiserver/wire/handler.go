@@ -104,13 +104,20 @@ type served struct {
 	kinds  *kind.Set
 	groups []group
 	docs   *openapi.Documents
+
+	core, named func() (*aggregated, error) // discovery in one answer: of the core group, and of those with names
 }
 
 // SetKinds makes the front serve other kinds from now on. Requests that are under way keep what they found. Calls must not overlap.
 func (h *Handler) SetKinds(kinds *kind.Set) { h.serveKinds(kinds, h.served.Load().docs.Follow(kinds)) }
 
 func (h *Handler) serveKinds(kinds *kind.Set, docs *openapi.Documents) {
-	h.served.Store(&served{kinds: kinds, groups: groupsOf(kinds.All(), h.reviews), docs: docs})
+	groups := groupsOf(kinds.All(), h.reviews)
+	named := slices.IndexFunc(groups, func(g group) bool { return g.name != "" })
+	if named < 0 {
+		named = len(groups)
+	}
+	h.served.Store(&served{kinds: kinds, groups: groups, docs: docs, core: newAggregated(groups[:named]), named: newAggregated(groups[named:])})
 }
 
 // ServeHTTP answers one request.

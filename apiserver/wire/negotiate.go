@@ -95,7 +95,7 @@ type want struct {
 // negotiate chooses the form of an answer. An error is 406.
 func negotiate(r *http.Request, w want) (form, error) {
 	header := r.Header.Values("Accept")
-	if len(header) == 0 {
+	if strings.TrimSpace(strings.Join(header, "")) == "" {
 		return form{media: mediaJSON, pretty: isPretty(r, nil)}, nil
 	}
 	for _, m := range accepted(header) {

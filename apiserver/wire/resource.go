@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,6 +80,9 @@ func (c *call) serve() error {
 		return methodNotAllowed(c.r)
 	}
 	collection := c.path.name == ""
+	if c.path.subresource == "" && !c.kind.Serves(c.verb(collection)) {
+		return methodNotAllowed(c.r)
+	}
 	// Without a namespace the objects of a namespaced kind can be listed, and nothing else.
 	everywhere := collection && c.kind.Namespaced && c.path.namespace == ""
 	switch {
@@ -102,6 +106,30 @@ func (c *call) serve() error {
 		return c.delete()
 	}
 	return methodNotAllowed(c.r)
+}
+
+// verb is what the request wants of the objects themselves.
+func (c *call) verb(collection bool) string {
+	switch c.r.Method {
+	case http.MethodPost:
+		return "create"
+	case http.MethodPut:
+		return "update"
+	case http.MethodPatch:
+		return "patch"
+	case http.MethodDelete:
+		if collection {
+			return "deletecollection"
+		}
+		return "delete"
+	}
+	switch watch, _ := strconv.ParseBool(c.q.Get("watch")); {
+	case !collection:
+		return "get"
+	case watch:
+		return "watch"
+	}
+	return "list"
 }
 
 func (c *call) client() client.Client { return c.h.cfg.Client(c.user) }

@@ -46,7 +46,7 @@ func (a *ahead) make(files files) (err error) {
 	if err := f.allocate(a.size); err != nil {
 		return err
 	}
-	zeros := make([]byte, min(max(a.size/16, headerSize), mostAtOnce))
+	zeros := make([]byte, min(max(a.size/8, headerSize), mostAtOnce))
 	for at := int64(0); at < a.size; at += int64(len(zeros)) {
 		select {
 		case <-a.stop:

@@ -14,7 +14,7 @@ func until(t *testing.T, l *Log, number, last uint64) uint64 {
 	t.Helper()
 	for l.segments[len(l.segments)-1].number < number {
 		last++
-		require.NoError(t, l.StoreLog(entry(last, 500)))
+		require.NoError(t, l.StoreLog(entry(last, 5000)))
 	}
 	return last
 }
@@ -22,18 +22,18 @@ func until(t *testing.T, l *Log, number, last uint64) uint64 {
 // TestSegmentsGrow begins small, and makes each file larger than the one before, up to what was asked for.
 func TestSegmentsGrow(t *testing.T) {
 	disk := newMemory()
-	l, err := openLog(disk, "disk", 300<<10)
+	l, err := openLog(disk, "disk", 2500<<10)
 	require.NoError(t, err)
 	file, free := l.LogSizes()
 	require.EqualValues(t, firstBytes, file)
 	require.Less(t, free, file)
-	until(t, l, 4, 0)
+	until(t, l, 3, 0)
 	var sizes []int64
 	for _, s := range l.segments {
 		sizes = append(sizes, s.size)
 		require.Len(t, disk.names[segmentName(s.number)].now, int(s.size))
 	}
-	require.Equal(t, []int64{64 << 10, 256 << 10, 300 << 10, 300 << 10}, sizes)
+	require.Equal(t, []int64{256 << 10, 2048 << 10, 2500 << 10}, sizes)
 	require.NoError(t, l.Close())
 	require.NotContains(t, disk.names, newName)
 }
@@ -43,7 +43,7 @@ func TestAhead(t *testing.T) {
 	for name, begun := range map[string]bool{"whole": false, "begun": true} {
 		t.Run(name, func(t *testing.T) {
 			disk := newMemory()
-			l, err := openLog(disk, "disk", 128<<10)
+			l, err := openLog(disk, "disk", 512<<10)
 			require.NoError(t, err)
 			made := 0
 			l.start = func(f func()) {
@@ -61,13 +61,13 @@ func TestAhead(t *testing.T) {
 			last := uint64(0)
 			for made == 0 {
 				last++
-				require.NoError(t, l.StoreLog(entry(last, 500)))
+				require.NoError(t, l.StoreLog(entry(last, 5000)))
 			}
 			require.GreaterOrEqual(t, l.segments[0].end, int64(firstBytes/2))
-			require.LessOrEqual(t, l.segments[0].end, int64(firstBytes/2+600))
+			require.LessOrEqual(t, l.segments[0].end, int64(firstBytes/2+5100))
 			file, free := l.LogSizes()
-			require.EqualValues(t, 64<<10+128<<10, file)
-			require.Greater(t, free, int64(128<<10))
+			require.EqualValues(t, firstBytes+512<<10, file)
+			require.Greater(t, free, int64(512<<10))
 			node := disk.names[newName]
 			last = until(t, l, 2, last)
 			if !begun {
@@ -76,11 +76,11 @@ func TestAhead(t *testing.T) {
 			require.NotContains(t, disk.names, newName)
 			for made == 1 {
 				last++
-				require.NoError(t, l.StoreLog(entry(last, 500)))
+				require.NoError(t, l.StoreLog(entry(last, 5000)))
 			}
 			require.NoError(t, l.Close())
 			require.NotContains(t, disk.names, newName, "what was not used is gone")
-			l, err = openLog(disk, "disk", 128<<10)
+			l, err = openLog(disk, "disk", 512<<10)
 			require.NoError(t, err)
 			got, err := l.LastIndex()
 			require.NoError(t, err)
@@ -96,7 +96,7 @@ func TestAheadFails(t *testing.T) {
 	for _, call := range []string{"create", "allocate", "write", "sync"} {
 		t.Run(call, func(t *testing.T) {
 			disk := newMemory()
-			l, err := openLog(disk, "disk", 128<<10)
+			l, err := openLog(disk, "disk", 512<<10)
 			require.NoError(t, err)
 			full := func(c string) error {
 				if c == call {
@@ -116,14 +116,14 @@ func TestAheadFails(t *testing.T) {
 			require.NotContains(t, disk.names, newName)
 			for tried == 1 {
 				last++
-				require.NoError(t, l.StoreLog(entry(last, 500)))
+				require.NoError(t, l.StoreLog(entry(last, 5000)))
 			}
 			for err == nil && l.segments[len(l.segments)-1].number == 2 {
-				if room := l.segments[len(l.segments)-1]; room.size-room.end < 700 {
+				if room := l.segments[len(l.segments)-1]; room.size-room.end < 5200 {
 					disk.fault = full
 				}
 				last++
-				err = l.StoreLog(entry(last, 500))
+				err = l.StoreLog(entry(last, 5000))
 			}
 			require.ErrorIs(t, err, syscall.ENOSPC)
 			disk.fault = nil
@@ -136,7 +136,7 @@ func TestAheadFails(t *testing.T) {
 func TestAheadIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 0)
-	storeMany(t, l, 1, 40)
+	storeMany(t, l, 1, 140)
 	require.NotNil(t, l.ahead)
 	<-l.ahead.done
 	info, err := os.Stat(filepath.Join(dir, dirName, newName))

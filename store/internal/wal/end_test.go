@@ -15,7 +15,7 @@ func frames(t *testing.T, p []byte) (ends []int, last frame) {
 	h, format := decodeHeader(p)
 	require.EqualValues(t, version, format)
 	for at := headerSize; ; {
-		f, size, ok := decodeFrame(p[at:], h.salt)
+		f, size, ok := decodeFrame(p[at:], h.salt, true)
 		if !ok {
 			return ends, last
 		}

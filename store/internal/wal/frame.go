@@ -91,8 +91,8 @@ func finishFrame(p []byte, k kind, number, salt uint64) []byte {
 }
 
 // decodeFrame reads the frame that p begins with, and says how long it is with its padding. The length of p is a
-// multiple of 8.
-func decodeFrame(p []byte, salt uint64) (f frame, size int, ok bool) {
+// multiple of 8. A frame that is not summed is taken whatever its checksum is.
+func decodeFrame(p []byte, salt uint64, summed bool) (f frame, size int, ok bool) {
 	order := binary.LittleEndian
 	if len(p) < frameHead || order.Uint64(p[16:]) != salt {
 		return f, 0, false
@@ -102,7 +102,7 @@ func decodeFrame(p []byte, salt uint64) (f frame, size int, ok bool) {
 		return f, 0, false
 	}
 	end := frameHead + int(content)
-	if crc32.Checksum(p[4:end], castagnoli) != order.Uint32(p) {
+	if summed && crc32.Checksum(p[4:end], castagnoli) != order.Uint32(p) {
 		return f, 0, false
 	}
 	return frame{kind(p[24]), order.Uint64(p[8:]), p[frameHead:end]}, padded(int(content)), true
@@ -119,7 +119,7 @@ func laterFrame(p []byte, salt, number uint64) bool {
 		}
 		at += found
 		if start := at - 16; start >= 0 && start%8 == 0 {
-			if f, _, ok := decodeFrame(p[start:], salt); ok && f.number >= number {
+			if f, _, ok := decodeFrame(p[start:], salt, true); ok && f.number >= number {
 				return true
 			}
 		}

@@ -57,7 +57,8 @@ func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err 
 		l.free = l.free[1:]
 		l.mu.Unlock()
 	default:
-		s.size, made = max(l.nextSize(), least), false
+		// Of large frames several are to fit.
+		s.size, made = max(least, min(max(l.nextSize(), int64(more)*growth), l.segmentBytes)), false
 	}
 	s.bytes = uint64(s.size)
 	first := append(s.header.encode(), finishFrame(content, kindState, firstFrame, s.salt)...)
@@ -70,8 +71,10 @@ func (l *Log) makeSegment(number, firstFrame uint64, more int) (s *segment, err 
 	if err := l.files.rename(name, segmentName(number)); err != nil {
 		return nil, err
 	}
-	if err := l.files.syncDir(); err != nil {
-		return nil, err
+	if !l.bugs.noNameSync {
+		if err := l.files.syncDir(); err != nil {
+			return nil, err
+		}
 	}
 	s.file, err = l.files.open(segmentName(number))
 	return s, err
@@ -90,12 +93,22 @@ func (l *Log) fill(name string, made bool, first []byte, size int64) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	// Also one that is used again: if it did not say its size, it may be shorter.
-	if err := f.allocate(size); err != nil {
-		return err
+	has := int64(0)
+	if made { // also one that is used again may be shorter, if it did not say its size
+		if has, err = f.size(); err != nil {
+			return err
+		}
+	}
+	if has < size {
+		if err := f.allocate(size); err != nil {
+			return err
+		}
 	}
 	if _, err := f.WriteAt(first, 0); err != nil {
 		return err
+	}
+	if l.bugs.noBeginSync {
+		return nil
 	}
 	return f.sync()
 }

@@ -214,7 +214,7 @@ func TestMissingSegment(t *testing.T) {
 func lastFrame(t *testing.T, p []byte) (last int) {
 	h, _ := decodeHeader(p)
 	for at := headerSize; ; {
-		f, size, ok := decodeFrame(p[at:], h.salt)
+		f, size, ok := decodeFrame(p[at:], h.salt, true)
 		require.True(t, ok)
 		if f.kind == kindSealed {
 			return last
