@@ -32,7 +32,7 @@ func (c *call) scaleOf(obj kind.Instance) *autoscalingv1.Scale {
 func (c *call) getScale(ctx context.Context) (*client.Response, error) {
 	resp, err := c.get(ctx)
 	if err == nil {
-		resp.Object = c.scaleOf(resp.Object)
+		resp.Object, resp.Forms = c.scaleOf(resp.Object), nil // which are the whole object's
 	}
 	return resp, err
 }
