@@ -23,6 +23,7 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/authz"
 	"github.com/keelson-dev/keelson/apiserver/builtin"
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/crd"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/apiserver/nodeproxy"
 	"github.com/keelson-dev/keelson/internal/memnet"
@@ -60,6 +61,7 @@ type Cluster struct {
 type plane struct {
 	store       *store.Store
 	server      *apiserver.Server
+	definitions *crd.Controller
 	credentials *credentials // nil without Listen
 	network     *network     // nil without the embedded network
 	listener    net.Listener // nil without Listen
@@ -71,7 +73,7 @@ func New(cfg Config) (*Cluster, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	kinds, err := kind.NewSet(append(builtin.KindsWith(builtin.Options{EmbeddedNetwork: cfg.EmbeddedNetwork}), cfg.Kinds...)...)
+	kinds, err := kind.NewSet(append(append(builtin.KindsWith(builtin.Options{EmbeddedNetwork: cfg.EmbeddedNetwork}), crd.Type().Kind()), cfg.Kinds...)...)
 	if err != nil {
 		return nil, fmt.Errorf("keelson: Kinds: %w", err)
 	}
@@ -229,7 +231,11 @@ func (c *Cluster) Run(ctx context.Context) (err error) {
 		}
 		undo = append(undo, closeListener(c.plane.listener))
 	}
-	if c.plane.server, err = apiserver.New(c.plane.store, c.serverConfig()); err != nil {
+	custom := crd.New(crd.Config{})
+	if c.plane.server, err = apiserver.New(c.plane.store, c.serverConfig(custom)); err != nil {
+		return fmt.Errorf("keelson: %w", err)
+	}
+	if c.plane.definitions, err = crd.NewController(c.as("apiserver"), custom, c.log.Named("definitions")); err != nil {
 		return fmt.Errorf("keelson: %w", err)
 	}
 	return c.runPlane(ctx)
@@ -239,6 +245,7 @@ func (c *Cluster) Run(ctx context.Context) (err error) {
 func (c *Cluster) runPlane(ctx context.Context) error {
 	api := newGroup(context.WithoutCancel(ctx)) // ends when the parts have ended, not with ctx
 	api.run("API server", c.plane.server.Run)
+	api.run("definitions of custom resources", c.plane.definitions.Run)
 	if c.plane.listener != nil {
 		api.run("HTTPS", c.serveHTTPS)
 	}
@@ -381,10 +388,11 @@ func (c *Cluster) serveHTTPS(ctx context.Context) error {
 	return serve(ctx, server, tls.NewListener(c.plane.listener, server.TLSConfig), 500*time.Millisecond)
 }
 
-func (c *Cluster) serverConfig() apiserver.Config {
+func (c *Cluster) serverConfig(custom *crd.Kinds) apiserver.Config {
 	cfg := apiserver.Config{
-		Kinds:  c.kinds.All(),
-		Logger: c.log.Named("api"),
+		Kinds:       c.kinds.All(),
+		Definitions: &apiserver.Definitions{Kind: crd.Type().Kind(), Kinds: custom.Of, Same: custom.Same},
+		Logger:      c.log.Named("api"),
 		AdmissionFrom: func(self client.Client) []admission.Plugin {
 			return append(builtin.Plugins(c.serviceRange(), builtin.PortRange{})(self), c.cfg.Admission...)
 		},

@@ -27,6 +27,11 @@ const (
 var metadataPath = field.NewPath("metadata")
 
 func (c *call) create(ctx context.Context) (*client.Response, error) {
+	if c.kind.Terminating {
+		e := apierrors.NewMethodNotSupported(c.kind.GroupResource(), string(client.Create))
+		e.ErrStatus.Message = "create not allowed while custom resource definition is terminating"
+		return nil, e
+	}
 	return c.createFrom(ctx, c.object)
 }
 

@@ -30,6 +30,9 @@ func (c *call) delete(ctx context.Context) (*client.Response, error) {
 		if err := c.preconditions(old.obj); err != nil {
 			return nil, err
 		}
+		if c.beside, err = c.guarded(ctx, old); err != nil {
+			return nil, err
+		}
 		r := c.admissionRequest(client.Delete, nil, old.obj)
 		if err := c.server.admission.Mutate(ctx, r); err != nil {
 			return nil, err
@@ -97,6 +100,10 @@ func (c *call) preconditions(obj kind.Instance) error {
 
 // marked decides what a delete does at the time at: the object goes, or stays as the answered copy, or (nil) as it is.
 func (c *call) marked(old kind.Instance, at metav1.Time) (obj kind.Instance, gone bool) {
+	if c.kind.Terminate != nil && old.GetDeletionTimestamp() == nil {
+		old = c.kind.Copy(old)
+		c.kind.Terminate(old)
+	}
 	var grace int64
 	if c.kind.GracePeriod != nil {
 		grace = max(0, c.kind.GracePeriod(old, c.req.Delete.GracePeriodSeconds))

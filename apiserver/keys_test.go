@@ -30,7 +30,26 @@ func TestRouting(t *testing.T) {
 		kind.Ingress.Kind():       "/registry/ingress/",
 		kind.IngressClass.Kind():  "/registry/ingressclasses/",
 		kind.ClusterRole.Kind():   "/registry/clusterroles/",
-		own.Kind():                "/registry/games.example.com/fleets/",
+
+		kind.PersistentVolumeClaim.Kind():      "/registry/persistentvolumeclaims/",
+		kind.PersistentVolume.Kind():           "/registry/persistentvolumes/",
+		kind.ReplicationController.Kind():      "/registry/controllers/",
+		kind.ResourceQuota.Kind():              "/registry/resourcequotas/",
+		kind.LimitRange.Kind():                 "/registry/limitranges/",
+		kind.NetworkPolicy.Kind():              "/registry/networkpolicies/",
+		kind.IPAddress.Kind():                  "/registry/ipaddresses/",
+		kind.ServiceCIDR.Kind():                "/registry/servicecidrs/",
+		kind.PodDisruptionBudget.Kind():        "/registry/poddisruptionbudgets/",
+		kind.StorageClass.Kind():               "/registry/storageclasses/",
+		kind.CSIStorageCapacity.Kind():         "/registry/csistoragecapacities/",
+		kind.CertificateSigningRequest.Kind():  "/registry/certificatesigningrequests/",
+		kind.ValidatingAdmissionPolicy.Kind():  "/registry/validatingadmissionpolicies/",
+		kind.PriorityLevelConfiguration.Kind(): "/registry/prioritylevelconfigurations/",
+		kind.DeviceClass.Kind():                "/registry/deviceclasses/",
+		kind.StorageVersionMigration.Kind():    "/registry/storageversionmigrations/",
+		kind.HorizontalPodAutoscaler.Kind():    "/registry/horizontalpodautoscalers/",
+
+		own.Kind(): "/registry/games.example.com/fleets/",
 	} {
 		c := newCache(s, k)
 		require.Equal(t, want, c.prefix)

@@ -36,6 +36,9 @@ type call struct {
 	applied  bool           // the object is the outcome of a server-side apply, which has settled who manages its fields
 	warnings []string       // of the last attempt
 	ignored  []string       // fields of a patch that do not exist, when the client wants a warning only
+
+	guard  func(ctx context.Context, old *entry) (*beside, error) // decides for each attempt of a delete what else it writes, or refuses; nil: nothing
+	beside *beside                                                // what the attempt's transaction writes beside the object; nil: nothing
 }
 
 // do carries any request but a watch through the pipeline.
@@ -53,6 +56,9 @@ func (s *Server) do(ctx context.Context, user authn.User, req *client.Request) (
 			return nil, err
 		}
 		resp.Warnings = append(c.ignored, c.warnings...)
+		if d := c.kind.Deprecation; d != "" {
+			resp.Warnings = append([]string{d}, resp.Warnings...)
+		}
 		c.formsOf(resp)
 		return resp, nil
 	}

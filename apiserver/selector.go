@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/fields"
@@ -51,7 +52,7 @@ func (c *call) selector() (*selector, error) {
 	for _, r := range parsed.Requirements() {
 		get := c.field(r.Field)
 		if get == nil {
-			return nil, badRequest("field selector %q: the field %q of %s cannot be selected by", text, r.Field, c.kind)
+			return nil, badRequest("%s", unselectable(c.kind, r.Field))
 		}
 		equal := r.Operator != selection.NotEquals
 		if equal && r.Field == "metadata.name" && s.name == "" {
@@ -60,6 +61,19 @@ func (c *call) selector() (*selector, error) {
 		s.fields = append(s.fields, requirement{field: r.Field, get: get, value: r.Value, equal: equal})
 	}
 	return s, nil
+}
+
+// unselectable says that a field can't be selected by, in upstream's words, which differ by kind.
+func unselectable(k *kind.Kind, name string) string {
+	switch {
+	case len(k.Fields) == 0:
+		return fmt.Sprintf("%q is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", name)
+	case k.Is(kind.Job.Kind()):
+		return fmt.Sprintf("field label %q not supported for Job", name)
+	case k.Is(kind.ReplicaSet.Kind()):
+		return fmt.Sprintf("field label %q not supported for ReplicaSet", name)
+	}
+	return "field label not supported: " + name
 }
 
 func (c *call) field(name string) func(kind.Instance) string {

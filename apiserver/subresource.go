@@ -8,7 +8,6 @@ import (
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -32,7 +31,7 @@ func (c *call) scaleOf(obj kind.Instance) *autoscalingv1.Scale {
 func (c *call) getScale(ctx context.Context) (*client.Response, error) {
 	resp, err := c.get(ctx)
 	if err == nil {
-		resp.Object, resp.Forms = c.scaleOf(resp.Object), nil // which are the whole object's
+		resp.Object, resp.Forms = c.scaleOf(resp.Object), nil // the forms are those of the whole object
 	}
 	return resp, err
 }
@@ -71,7 +70,7 @@ func (c *call) rescale(ctx context.Context, make func(old *autoscalingv1.Scale) 
 		return obj, nil
 	})
 	if err == nil {
-		resp.Object = c.scaleOf(resp.Object)
+		resp.Object, resp.Forms = c.scaleOf(resp.Object), nil // the forms are those of the whole object
 	}
 	return resp, err
 }
@@ -139,27 +138,6 @@ func setScheduled(pod *corev1.Pod) {
 	if pod.Status.Conditions[i].Status != corev1.ConditionTrue {
 		pod.Status.Conditions[i] = corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now()}
 	}
-}
-
-// evict is the pods/eviction subresource: a delete, with the options that the eviction carries. There are no disruption budgets
-// that could refuse it. The answer has no object, as upstream's.
-func (c *call) evict(ctx context.Context) (*client.Response, error) {
-	eviction, ok := c.req.Object.(*policyv1.Eviction)
-	if !ok {
-		return nil, badRequest("create pods/eviction: the object is a %T, must be a *policy/v1.Eviction", c.req.Object)
-	}
-	if err := c.nameGiven(); err != nil {
-		return nil, err
-	}
-	if eviction.DeleteOptions != nil {
-		c.req.Delete = *eviction.DeleteOptions
-		c.req.DryRun = c.req.DryRun || slices.Contains(eviction.DeleteOptions.DryRun, metav1.DryRunAll)
-	}
-	resp, err := c.delete(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &client.Response{Created: true, Deleted: resp.Deleted}, nil
 }
 
 // nameGiven checks that a subresource's request says which object it is about.

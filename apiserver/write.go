@@ -87,6 +87,10 @@ func (c *call) transaction(key string, old *entry, obj kind.Instance) store.Txn 
 		unchanged.Number = old.rev
 	}
 	txn.Compares = append(txn.Compares, unchanged)
+	if b := c.beside; b != nil {
+		txn.Compares = append(txn.Compares, store.Compare{Key: []byte(b.key), Target: store.CompareMod, Op: store.Equal, Number: b.rev})
+		txn.Then = append(txn.Then, store.Op{Put: &store.PutRequest{Key: []byte(b.key), Value: b.value}})
+	}
 	holds := c.cache.kind.Claims
 	if holds == nil {
 		return txn
@@ -143,8 +147,25 @@ func (c *call) commit(ctx context.Context, key string, old *entry, txn store.Txn
 		return 0, errExists
 	case old != nil && stored != old.rev:
 		return 0, errRaced
+	case c.beside != nil:
+		return 0, errRaced // the other object is another by now
 	}
 	return 0, errClaimed
+}
+
+// beside is an object that a transaction writes together with the one that it is about.
+type beside struct {
+	key   string
+	rev   int64 // the version that value was made from
+	value []byte
+}
+
+// guarded asks the call's guard what an attempt writes beside the object.
+func (c *call) guarded(ctx context.Context, old *entry) (*beside, error) {
+	if c.guard == nil {
+		return nil, nil
+	}
+	return c.guard(ctx, old)
 }
 
 // again reports whether a write that failed with err should be made again from the start, and else what the client

@@ -46,6 +46,8 @@ func KindsWith(o Options) []*kind.Kind {
 		daemonSets().of(kind.DaemonSet),
 		statefulSets().of(kind.StatefulSet),
 		horizontalPodAutoscalers().of(kind.HorizontalPodAutoscaler),
+		autoscalersV1(),
+		newEvents(),
 		cronJobs().of(kind.CronJob),
 		ipAddresses().of(kind.IPAddress),
 		networkPolicies().of(kind.NetworkPolicy),

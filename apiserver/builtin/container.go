@@ -42,7 +42,9 @@ func (s *podScope) containers(spec *corev1.PodSpec, at *field.Path) field.ErrorL
 	}
 	for i := range spec.EphemeralContainers {
 		c := corev1.Container(spec.EphemeralContainers[i].EphemeralContainerCommon)
-		errs = append(errs, s.container(&c, at.Child("ephemeralContainers").Index(i))...)
+		here := at.Child("ephemeralContainers").Index(i)
+		errs = append(errs, s.container(&c, here)...)
+		errs = append(errs, ephemeralOnly(&spec.EphemeralContainers[i], spec, here)...)
 	}
 	return errs
 }

@@ -1,12 +1,14 @@
 package builtin
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/keelson-dev/keelson/apiserver/kind"
@@ -86,33 +88,44 @@ func eventLastSeen(e *corev1.Event, now time.Time) string {
 	return last
 }
 
-func validateEvent(e, old *corev1.Event) field.ErrorList {
+func validateEvent(e, _ *corev1.Event) field.ErrorList { return limitEvent(e, "reportingComponent") }
+
+// Bounds of what an event says, in characters. Source: k8s.io/api, events/v1.
+const (
+	maxEventWord = 128 // reason, action, reporting instance
+	maxEventNote = 1024
+)
+
+// limitEvent checks what both versions of events have in common. controller is what the reporting controller is called there.
+func limitEvent(e *corev1.Event, controller string) field.ErrorList {
 	var errs field.ErrorList
-	at := field.NewPath("involvedObject", "namespace")
-	if ns := e.InvolvedObject.Namespace; ns == "" {
-		if e.Namespace != metav1.NamespaceDefault && e.Namespace != metav1.NamespaceSystem && e.Namespace != "" {
-			errs = append(errs, field.Invalid(at, ns, "events of cluster-wide objects belong into the namespace default or kube-system"))
-		}
-	} else if ns != e.Namespace {
-		errs = append(errs, field.Invalid(at, ns, "does not match event.namespace"))
-	}
+	ns, at := e.InvolvedObject.Namespace, field.NewPath("involvedObject", "namespace")
+	const mismatch = "does not match event.namespace"
 	if e.EventTime.IsZero() { // an event of the older form: nothing more is promised of it
+		cluster := ns == "" && (e.Namespace == "" || e.Namespace == metav1.NamespaceDefault)
+		if !cluster && ns != e.Namespace {
+			errs = append(errs, field.Invalid(at, ns, mismatch))
+		}
 		return errs
 	}
-	if old == nil {
-		if e.ReportingController == "" {
-			errs = append(errs, field.Required(field.NewPath("reportingController"), ""))
+	if ns == "" && e.Namespace != metav1.NamespaceDefault && e.Namespace != metav1.NamespaceSystem {
+		errs = append(errs, field.Invalid(at, ns, mismatch))
+	}
+	if e.ReportingController == "" {
+		errs = append(errs, field.Required(field.NewPath(controller), ""))
+	}
+	errs = append(errs, checkName(e.ReportingController, field.NewPath(controller), validation.IsQualifiedName)...)
+	for _, word := range []struct {
+		name, text string
+		limit      int
+		required   bool
+	}{{"reportingInstance", e.ReportingInstance, maxEventWord, true}, {"action", e.Action, maxEventWord, true}, {"reason", e.Reason, maxEventWord, true}, {"message", e.Message, maxEventNote, false}} {
+		if word.required && word.text == "" {
+			errs = append(errs, field.Required(field.NewPath(word.name), ""))
 		}
-		if e.ReportingInstance == "" {
-			errs = append(errs, field.Required(field.NewPath("reportingInstance"), ""))
+		if len(word.text) > word.limit {
+			errs = append(errs, field.Invalid(field.NewPath(word.name), "", fmt.Sprintf("can have at most %d characters", word.limit)))
 		}
-		if e.Action == "" {
-			errs = append(errs, field.Required(field.NewPath("action"), ""))
-		}
-		if e.Reason == "" {
-			errs = append(errs, field.Required(field.NewPath("reason"), ""))
-		}
-		errs = append(errs, oneOf(e.Type, field.NewPath("type"), corev1.EventTypeNormal, corev1.EventTypeWarning)...)
 	}
 	return errs
 }

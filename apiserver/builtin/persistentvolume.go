@@ -32,7 +32,6 @@ func persistentVolumes() behaviour[*corev1.PersistentVolume] {
 		validate:      validatePersistentVolume,
 		status:        true,
 		generation:    kind.GenerationNever,
-		fields:        map[string]func(*corev1.PersistentVolume) string{"name": func(v *corev1.PersistentVolume) string { return v.Name }},
 		columns: []kind.Column{
 			nameColumn(),
 			text("Capacity", "Size of the volume", func(v *corev1.PersistentVolume) string { return storageSize(v.Spec.Capacity) }),

@@ -17,7 +17,6 @@ func persistentVolumeClaims() behaviour[*corev1.PersistentVolumeClaim] {
 		validateStatus: validateClaimStatus,
 		status:         true,
 		generation:     kind.GenerationNever,
-		fields:         map[string]func(*corev1.PersistentVolumeClaim) string{"name": func(c *corev1.PersistentVolumeClaim) string { return c.Name }},
 		columns: []kind.Column{
 			nameColumn(),
 			text("Status", "Whether it is bound to a volume", func(c *corev1.PersistentVolumeClaim) string { return phaseOf(c, string(c.Status.Phase)) }),

@@ -4,6 +4,8 @@ import (
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
 func pods() behaviour[*corev1.Pod] {
@@ -16,9 +18,14 @@ func pods() behaviour[*corev1.Pod] {
 		status:         true,
 		gracePeriod:    podGracePeriod,
 		columns:        podColumns(),
-		subresources:   []string{"binding", "eviction", "log", "exec", "attach", "portforward"},
+		parts: map[string]kind.Part{
+			"ephemeralcontainers": part(takeEphemeralContainers, validateEphemeralContainers),
+			"resize":              part(takeResources, validateResize),
+		},
+		subresources: []string{"binding", "eviction", "log", "exec", "attach", "portforward"},
 		fields: map[string]func(*corev1.Pod) string{
 			"spec.nodeName":            func(p *corev1.Pod) string { return p.Spec.NodeName },
+			"spec.host":                func(p *corev1.Pod) string { return p.Spec.NodeName }, // its name in v1beta days
 			"spec.restartPolicy":       func(p *corev1.Pod) string { return string(p.Spec.RestartPolicy) },
 			"spec.schedulerName":       func(p *corev1.Pod) string { return p.Spec.SchedulerName },
 			"spec.serviceAccountName":  func(p *corev1.Pod) string { return p.Spec.ServiceAccountName },

@@ -3,12 +3,14 @@ package kind
 import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -48,6 +50,10 @@ var (
 	StatefulSet        = v1[*appsv1.StatefulSet]("apps", Kind{Name: "StatefulSet", ShortNames: []string{"sts"}, Categories: all, Namespaced: true})
 
 	HorizontalPodAutoscaler = stable[*autoscalingv2.HorizontalPodAutoscaler]("autoscaling", "v2", Kind{Name: "HorizontalPodAutoscaler", ShortNames: []string{"hpa"}, Categories: all, Namespaced: true})
+
+	// HorizontalPodAutoscalerV1 and EventsEvent are other versions of what is stored as HorizontalPodAutoscaler and Event.
+	HorizontalPodAutoscalerV1 = v1[*autoscalingv1.HorizontalPodAutoscaler]("autoscaling", Kind{Name: "HorizontalPodAutoscaler", ShortNames: []string{"hpa"}, Categories: all, Namespaced: true})
+	EventsEvent               = v1[*eventsv1.Event]("events.k8s.io", Kind{Name: "Event", ShortNames: []string{"ev"}, Namespaced: true})
 
 	CronJob       = v1[*batchv1.CronJob]("batch", Kind{Name: "CronJob", ShortNames: []string{"cj"}, Categories: all, Namespaced: true})
 	Job           = v1[*batchv1.Job]("batch", Kind{Name: "Job", Categories: all, Namespaced: true})

@@ -42,6 +42,15 @@ type Strategy struct {
 	// counts for kinds with Status.
 	Generation Generation
 
+	// Terminate makes an object ready to be kept when it is deleted for the first time: it may add finalizers and conditions.
+	Terminate func(obj Instance)
+
+	// Terminating refuses new objects of a kind that is being removed.
+	Terminating bool
+
+	// Deprecation is a sentence that every request in this version is warned with. Empty means none.
+	Deprecation string
+
 	// Prune removes from a decoded object of a kind without a Go type what its schema does not know, and answers the paths of
 	// that. Nil keeps everything.
 	Prune func(obj Instance) []string

@@ -17,6 +17,7 @@ import (
 	"github.com/keelson-dev/keelson/apiserver/authn"
 	"github.com/keelson-dev/keelson/apiserver/builtin"
 	"github.com/keelson-dev/keelson/apiserver/client"
+	"github.com/keelson-dev/keelson/apiserver/crd"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 	"github.com/keelson-dev/keelson/controller"
 	"github.com/keelson-dev/keelson/store"
@@ -98,8 +99,11 @@ func New(t testing.TB, opts ...Option) *ControlPlane {
 			t.Errorf("controllertest: close the store: %v", err)
 		}
 	})
+	kinds := crd.New(crd.Config{})
 	cp.Server, err = apiserver.New(st, apiserver.Config{
-		Kinds: append(builtin.Kinds(), cfg.kinds...), Admission: cfg.admission, Logger: cfg.logger,
+		Kinds:       append(append(builtin.Kinds(), crd.Type().Kind()), cfg.kinds...),
+		Definitions: &apiserver.Definitions{Kind: crd.Type().Kind(), Kinds: kinds.Of, Same: kinds.Same},
+		Admission:   cfg.admission, Logger: cfg.logger,
 		DetectMutation:   true,
 		MutationDetected: func(what string) { t.Errorf("controllertest: a cached object was changed in place: %s", what) },
 	})
@@ -109,6 +113,11 @@ func New(t testing.TB, opts ...Option) *ControlPlane {
 	cp.Kinds = cp.Server.Kinds()
 	cp.Client = cp.Server.Client(authn.System("test"))
 	cp.start("the API server", cp.Server)
+	definitions, err := crd.NewController(cp.Server.Client(authn.System("apiserver")), kinds, cfg.logger)
+	if err != nil {
+		t.Fatalf("controllertest: %v", err)
+	}
+	cp.start("the definitions of custom resources", definitions)
 	within, cancel := cp.within()
 	defer cancel()
 	if err := cp.Server.Ready(within); err != nil {
