@@ -175,7 +175,7 @@ func TestListRefusals(t *testing.T) {
 		{"continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiIuLi8uLi9zZWNyZXRzLyJ9", "../../secrets/", 400, metav1.StatusReasonBadRequest},
 		{"resourceVersion=1&continue=" + page.Continue, "specifying resource version is not allowed when using continue", 400, metav1.StatusReasonBadRequest},
 		{fmt.Sprintf("resourceVersion=%d&resourceVersionMatch=Exact", old-1), "too old", 410, metav1.StatusReasonExpired},
-		{"fieldSelector=spec.nothing%3Dx", "cannot be selected by", 400, metav1.StatusReasonBadRequest},
+		{"fieldSelector=spec.nothing%3Dx", "field label not supported: spec.nothing", 400, metav1.StatusReasonBadRequest},
 	} {
 		t.Run(tt.query, func(t *testing.T) {
 			var s metav1.Status
