@@ -18,7 +18,9 @@ func TestMain(m *testing.M) {
 	process.Main() // supervises pods
 	goleak.VerifyTestMain(m,
 		// klog's, which lives as long as the process.
-		goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"))
+		goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
+		// The client's SPDY gives a closed connection a second.
+		goleak.IgnoreTopFunction("github.com/moby/spdystream.(*Connection).shutdown"))
 }
 
 // connect starts a cluster and gives what clients need of it.

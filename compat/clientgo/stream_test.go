@@ -3,7 +3,10 @@ package clientgo
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -17,8 +20,10 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
 	toolswatch "k8s.io/client-go/tools/watch"
+	"k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
 
 	"github.com/keelson-dev/keelson"
@@ -58,6 +63,7 @@ func TestStreams(t *testing.T) {
 	running(t, clients, "p", "sh", "-c", script)
 	t.Run("exec", func(t *testing.T) { testExec(t, config, clients) })
 	t.Run("log", func(t *testing.T) { testLog(t, clients) })
+	t.Run("portforward", func(t *testing.T) { testForward(t, config, clients) })
 }
 
 func testExec(t *testing.T, config *rest.Config, clients *kubernetes.Clientset) {
@@ -68,6 +74,9 @@ func testExec(t *testing.T, config *rest.Config, clients *kubernetes.Clientset) 
 	for name, executor := range map[string]func(*url.URL) (remotecommand.Executor, error){
 		"WebSocket": func(u *url.URL) (remotecommand.Executor, error) {
 			return remotecommand.NewWebSocketExecutor(config, "GET", u.String())
+		},
+		"SPDY": func(u *url.URL) (remotecommand.Executor, error) {
+			return remotecommand.NewSPDYExecutor(config, "POST", u)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,4 +108,58 @@ func testLog(t *testing.T, clients *kubernetes.Clientset) {
 	cancel()
 	_, _ = io.Copy(io.Discard, log)
 	require.NoError(t, log.Close())
+}
+
+// testForward forwards a port of the pod to a server of this test: in the embedded network a pod's address is this machine's.
+func testForward(t *testing.T, config *rest.Config, clients *kubernetes.Clientset) {
+	pod, err := clients.CoreV1().Pods("default").Get(t.Context(), "p", metav1.GetOptions{})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", net.JoinHostPort(pod.Status.PodIP, "0"))
+	require.NoError(t, err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })}
+	served := make(chan struct{})
+	go func() { _ = server.Serve(l); close(served) }()
+	defer func() { _ = server.Close(); <-served }()
+	port := l.Addr().(*net.TCPAddr).Port
+
+	to := clients.CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name("p").SubResource("portforward").URL()
+	roundTripper, upgrader, err := spdy.RoundTripperFor(config)
+	require.NoError(t, err)
+	plain := spdy.NewDialer(upgrader, &http.Client{Transport: roundTripper}, http.MethodPost, to)
+	tunnel, err := portforward.NewSPDYOverWebsocketDialer(to, config)
+	require.NoError(t, err)
+	for name, forward := range map[string]func(stop, ready chan struct{}) (*portforward.PortForwarder, error){
+		"SPDY": func(stop, ready chan struct{}) (*portforward.PortForwarder, error) {
+			return portforward.NewOnAddresses(plain, []string{"127.0.0.1"}, []string{fmt.Sprint(":", port)}, stop, ready, io.Discard, io.Discard)
+		},
+		"WebSocket": func(stop, ready chan struct{}) (*portforward.PortForwarder, error) {
+			return portforward.NewOnAddresses(tunnel, []string{"127.0.0.1"}, []string{fmt.Sprint(":", port)}, stop, ready, io.Discard, io.Discard)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stop, ready, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			f, err := forward(stop, ready)
+			require.NoError(t, err)
+			go func() { ended <- f.ForwardPorts() }()
+			select {
+			case <-ready:
+			case err := <-ended:
+				require.NoError(t, err)
+			}
+			ports, err := f.GetPorts()
+			require.NoError(t, err)
+			through := strings.Repeat("to and fro\n", 10_000)
+			transport := &http.Transport{DisableKeepAlives: true}
+			for range 3 {
+				answer, err := (&http.Client{Transport: transport}).Post(fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local), "text/plain", strings.NewReader(through))
+				require.NoError(t, err)
+				body, err := io.ReadAll(answer.Body)
+				require.NoError(t, err)
+				require.NoError(t, answer.Body.Close())
+				require.Equal(t, through, string(body))
+			}
+			close(stop)
+			require.NoError(t, <-ended)
+		})
+	}
 }
