@@ -22,17 +22,13 @@ func nested(depth int) string {
 
 func TestHostileSchemas(t *testing.T) {
 	p := start(t, crd.Config{})
-	wide := &strings.Builder{}
-	for i := range 25_000 {
-		fmt.Fprintf(wide, "f%d: {type: string}\n", i)
-	}
 	many := &strings.Builder{}
 	for i := range 1100 {
 		fmt.Fprintf(many, "f%d: {type: integer, x-kubernetes-validations: [{rule: self > %d}]}\n", i, i)
 	}
 	for name, c := range map[string]struct{ schema, want string }{
 		"deep":       {nested(150), "at most"},
-		"wide":       {wide.String(), "at most"},
+		"wide":       {"x: {type: string, allOf: [" + strings.Repeat("{}, ", 21_000) + "{}]}", "at most"},
 		"rules":      {many.String(), "Too many: 1"},
 		"recursion":  {"x: {$ref: '#/definitions/x'}", "$ref is not supported"},
 		"pattern":    {"x: {type: string, pattern: '" + strings.Repeat("(a{0,1000}){0,1000}", 3) + "'}", "must be a valid regular expression"},
