@@ -165,3 +165,16 @@ func TestConversionNone(t *testing.T) {
 	require.Empty(t, got["$warnings"])
 	require.Equal(t, "example.com/v2", p.ok("GET", "/apis/example.com", "")["preferredVersion"].(map[string]any)["groupVersion"])
 }
+
+func TestApplyWithTwoVersions(t *testing.T) {
+	p := start(t, crd.Config{})
+	p.define(twoVersions("{strategy: None}"))
+	p.ok("POST", all+"?fieldManager=creator", game("a", "{mode: team, replicas: 3}"))
+	code, out := p.send("PATCH", all+"/a?fieldManager=me", game("a", "{replicas: 3}"), "Content-Type", "application/apply-patch+yaml")
+	require.Equal(t, 200, code, "%v", out)
+	p.ok("PATCH", all+"/a/scale?fieldManager=scaler", `{spec: {replicas: 5}}`, "Content-Type", "application/merge-patch+json")
+	code, out = p.send("PATCH", allV2+"/a?fieldManager=you", strings.Replace(game("a", "{style: duel}"), "/v1", "/v2", 1), "Content-Type", "application/apply-patch+yaml")
+	require.Equal(t, 200, code, "%v", out)
+	code, out = p.send("PATCH", all+"/a?fieldManager=me&force=true", game("a", "{replicas: 4}"), "Content-Type", "application/apply-patch+yaml")
+	require.Equal(t, 200, code, "%v", out)
+}
