@@ -285,3 +285,35 @@ func FuzzParseSet(f *testing.F) {
 		_, _ = ordered([]metav1.ManagedFieldsEntry{entry})
 	})
 }
+
+// TestShapes tells which fields of the built-in kinds are left to structured-merge-diff: those that may hold anything.
+func TestShapes(t *testing.T) {
+	var found []string
+	for _, k := range builtin.Kinds() {
+		require.NoError(t, k.Complete())
+		made, err := newTypes(k)
+		require.NoError(t, err)
+		seen := map[*shape]bool{}
+		var walk func(s *shape, path string)
+		walk = func(s *shape, path string) {
+			if seen[s] {
+				return
+			}
+			seen[s] = true
+			if s.form == strange && !strings.HasSuffix(path, "managedFields[].fieldsV1") { // which nobody manages
+				found = append(found, path)
+			}
+			for _, f := range s.fields {
+				walk(f.shape, path+"."+f.name)
+			}
+			if s.elem != nil {
+				walk(s.elem, path+"[]")
+			}
+		}
+		walk(made.shape, k.Name)
+	}
+	require.Equal(t, []string{
+		"ControllerRevision.data", "DeviceClass.spec.config[].opaque.parameters", "ResourceClaim.spec.devices.config[].opaque.parameters",
+		"ResourceClaimTemplate.spec.spec.devices.config[].opaque.parameters",
+	}, found)
+}
