@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == memberArgument {
+	if measure.IsMember() {
 		main()
 		return
 	}
@@ -78,11 +80,11 @@ func TestOnlyUnknown(t *testing.T) {
 }
 
 func TestRatioIsOfRounds(t *testing.T) {
-	r := row{samples: [][]Sample{
+	r := row{samples: [][]measure.Sample{
 		{{Ops: 100, Elapsed: 1e9}, {Ops: 10, Elapsed: 1e9}, {Ops: 1000, Elapsed: 1e9}},
 		{{Ops: 200, Elapsed: 1e9}, {Ops: 20, Elapsed: 1e9}, {Ops: 900, Elapsed: 1e9}},
 	}}
-	require.InDelta(t, 2.0, r.ratio(etcdKind, Sample.rate), 1e-9)
-	require.InDelta(t, 100.0, r.of(etcdKind, Sample.rate), 1e-9)
-	require.False(t, math.IsNaN(r.ratio(etcdKind, Sample.rate)))
+	require.InDelta(t, 2.0, r.ratio(etcdKind, measure.Sample.Rate), 1e-9)
+	require.InDelta(t, 100.0, r.of(etcdKind, measure.Sample.Rate), 1e-9)
+	require.False(t, math.IsNaN(r.ratio(etcdKind, measure.Sample.Rate)))
 }

@@ -6,49 +6,16 @@ import (
 	"net"
 	"net/rpc"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
-)
 
-// memberArgument makes this program a server process.
-const memberArgument = "-member-of-bench"
+	"github.com/keelson-dev/keelson/bench/internal/measure"
+)
 
 // process is a server process.
 type process struct {
-	cmd   *exec.Cmd
-	rpc   *rpc.Client
+	*measure.Process
 	addrs []string
-}
-
-func startProcess() (*process, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p := &process{cmd: exec.Command(program, memberArgument)}
-	p.cmd.Stderr = os.Stderr
-	in, err := p.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	p.rpc = rpc.NewClient(pipe{out, in})
-	return p, nil
-}
-
-// stop ends the process and waits for it. One that does not end within half a minute is killed.
-func (p *process) stop() error {
-	err := p.rpc.Close()
-	late := time.AfterFunc(30*time.Second, func() { _ = p.cmd.Process.Kill() })
-	defer late.Stop()
-	return errors.Join(err, p.cmd.Wait())
 }
 
 // cluster is all members of one kind.
@@ -76,10 +43,11 @@ func startCluster(kind string, members int, dir string, keys int, firstWrite boo
 	}
 	calls := make([]*rpc.Call, len(running))
 	for i, peer := range running {
-		p, err := startProcess()
+		started, err := measure.Start()
 		if err != nil {
 			return c, err
 		}
+		p := &process{Process: started}
 		c.members = append(c.members, p)
 		order := Order{Kind: kind, Name: peer.Name, Dir: filepath.Join(dir, kind, peer.Name), Peers: peers, Keys: keys, FirstWrite: firstWrite}
 		if kind != "floor" {
@@ -87,7 +55,7 @@ func startCluster(kind string, members int, dir string, keys int, firstWrite boo
 				return c, err
 			}
 		}
-		calls[i] = p.rpc.Go("Member.Open", order, &Opened{}, nil)
+		calls[i] = p.RPC.Go("Member.Open", order, &Opened{}, nil)
 	}
 	for i, call := range calls {
 		if <-call.Done; call.Error != nil {
@@ -111,10 +79,11 @@ func startTogether(kind string, at setup, dir string, keys int) (c *cluster, err
 	if err != nil {
 		return c, err
 	}
-	p, err := startProcess()
+	started, err := measure.Start()
 	if err != nil {
 		return c, err
 	}
+	p := &process{Process: started}
 	c.members = []*process{p}
 	order := Order{
 		Kind: kind, Name: peers[0].Name, Dir: filepath.Join(dir, kind), Peers: peers, Keys: keys, Log: at.log, Together: at.members > 1,
@@ -122,7 +91,7 @@ func startTogether(kind string, at setup, dir string, keys int) (c *cluster, err
 	if err := os.MkdirAll(order.Dir, 0o700); err != nil {
 		return c, err
 	}
-	if err := p.rpc.Call("Member.Open", order, &Opened{}); err != nil {
+	if err := p.RPC.Call("Member.Open", order, &Opened{}); err != nil {
 		return c, fmt.Errorf("bench: %s: %w", kind, err)
 	}
 	return c, nil
@@ -145,7 +114,7 @@ func freePeers(n int) ([]Peer, error) {
 func (c *cluster) stop() error {
 	var err error
 	for _, p := range c.members {
-		err = errors.Join(err, p.stop())
+		err = errors.Join(err, p.Stop())
 	}
 	return err
 }
@@ -159,11 +128,11 @@ func (c *cluster) endpoints() []string {
 }
 
 // used returns what all members together have used.
-func (c *cluster) used(collect bool) (Usage, error) {
-	var all Usage
+func (c *cluster) used(collect bool) (measure.Usage, error) {
+	var all measure.Usage
 	for _, p := range c.members {
-		var u Usage
-		if err := p.rpc.Call("Member.Used", collect, &u); err != nil {
+		var u measure.Usage
+		if err := p.RPC.Call("Member.Used", collect, &u); err != nil {
 			return all, err
 		}
 		all.CPU += u.CPU
@@ -174,10 +143,10 @@ func (c *cluster) used(collect bool) (Usage, error) {
 }
 
 // spent measures the processor time of the members while f runs.
-func (c *cluster) spent(f func() (Sample, error)) (Sample, error) {
+func (c *cluster) spent(f func() (measure.Sample, error)) (measure.Sample, error) {
 	before, err := c.used(false)
 	if err != nil {
-		return Sample{}, err
+		return measure.Sample{}, err
 	}
 	s, err := f()
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 // footprint is the memory that keys take and the time that a start takes with them.
@@ -51,7 +53,7 @@ func (r *run) footprintOf(f *footprint, i int) (err error) {
 			return err
 		}
 	}
-	f.empty[i] = median(starts)
+	f.empty[i] = measure.Median(starts)
 	c, err := startCluster(kind, 1, dir, 0, true)
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ func (r *run) footprintOf(f *footprint, i int) (err error) {
 			return err
 		}
 	}
-	f.first[i] = median(starts)
+	f.first[i] = measure.Median(starts)
 	r.say("%s with %d keys: %d MB, %d MB collected; first write after %v, %v on an empty directory",
 		kind, f.keys, f.resident[i]>>20, f.collected[i]>>20, f.first[i].Round(time.Millisecond), f.empty[i].Round(time.Millisecond))
 	return nil

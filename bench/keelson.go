@@ -72,11 +72,14 @@ func (k keelsonTarget) get(ctx context.Context, _ int, key []byte, serializable 
 		}
 		return err
 	}
-	res, err := k.store.Range(ctx, store.RangeRequest{Key: key, Serializable: true})
-	if err == nil && len(res.KVs) != 1 {
-		err = errShort
+	v, err := k.store.SerializableView()
+	if err != nil {
+		return err
 	}
-	return err
+	if _, found := v.Get(key); !found {
+		return errShort
+	}
+	return nil
 }
 
 func (k keelsonTarget) list(ctx context.Context, _ int, from, end []byte, limit int) (int, error) {

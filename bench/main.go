@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -13,10 +12,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == memberArgument {
+	if measure.IsMember() {
 		if err := serveMember(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: member:", err)
 			os.Exit(1)
@@ -41,7 +42,7 @@ func command(ctx context.Context, args []string) (err error) {
 	clients := flags.String("clients", "", "measure only loads whose clients/connections begin so")
 	rounds := flags.Int("rounds", 0, "rounds of each row; 0 means 5")
 	dir := flags.String("dir", "", "keep the servers' files below this directory while they run; empty means the system's temporary one")
-	write := flags.String("write", "", "write the tables to this file too; its part from \"## What it says\" on is kept")
+	write := flags.String("write", "", "write the tables to this file too; its part from \"## What it says\" or the API server's part on is kept")
 	profile := flags.String("profile", "", "write processor profiles of the servers into this directory")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -79,14 +80,21 @@ func command(ctx context.Context, args []string) (err error) {
 	return errors.Join(r.ended, os.WriteFile(*write, []byte(r.document(args)+comment(*write)), 0o644))
 }
 
-// comment returns what people have written at the end of a file that is to be written again.
+// apiserverSection is the part of the file that program apiserver writes.
+const apiserverSection = "apiserver"
+
+// comment returns the end of a file that is to be written again: what people have written, and what program apiserver has.
 func comment(file string) string {
 	const begin = "\n## What it says\n"
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
-	if at := strings.Index(string(text), begin); at >= 0 {
+	at := strings.Index(string(text), begin)
+	if section, _ := measure.Section(string(text), apiserverSection); section >= 0 && (at < 0 || section < at) {
+		at = section
+	}
+	if at >= 0 {
 		return string(text[at:])
 	}
 	return ""
@@ -113,23 +121,8 @@ Written by `+"`go -C bench run . %s`"+` on %s, which took %s; its doc.go says ho
 - targets over gRPC: cpu at most 0.33 of etcd's, at least 0.70 of the floor and 1.00 of etcd's rate, p99 at most 0.50 of
   etcd's. The last column names those that a row misses.
 
-%s%s`, strings.Join(args, " "), r.began.Format("2006-01-02"), time.Since(r.began).Round(time.Second), processor(), runtime.NumCPU(),
+%s%s`, strings.Join(args, " "), r.began.Format("2006-01-02"), time.Since(r.began).Round(time.Second), measure.Processor(), runtime.NumCPU(),
 		runtime.GOOS, runtime.GOARCH, runtime.Version(), versions(), valueSize, r.keys, listed, r.plan.rounds, early, r.report.String())
-}
-
-// processor returns the model that Linux tells.
-func processor() string {
-	f, err := os.Open("/proc/cpuinfo")
-	if err != nil {
-		return "unknown processor"
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if name, model, found := strings.Cut(lines.Text(), ":"); found && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(model)
-		}
-	}
-	return "unknown processor"
 }
 
 func versions() string {

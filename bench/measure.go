@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 // run measures a plan.
@@ -87,12 +89,12 @@ func (r *run) cluster(ctx context.Context, members int) (err error) {
 				continue
 			}
 			row := row{members: members, operation: name, load: l}
-			err = r.rounds(&row, func(kind int, round int) (Sample, error) {
+			err = r.rounds(&row, func(kind int, round int) (measure.Sample, error) {
 				op, err := newOperation(name, targets[kind], keys)
 				if err != nil {
-					return Sample{}, err
+					return measure.Sample{}, err
 				}
-				return clusters[kind].spent(func() (Sample, error) { return drive(ctx, l.clients, r.round, 1, op) })
+				return clusters[kind].spent(func() (measure.Sample, error) { return measure.Drive(ctx, l.clients, r.round, 1, op) })
 			}, clusters)
 			if err != nil {
 				break
@@ -147,15 +149,15 @@ func closeAll(targets []*remote) error {
 }
 
 // rounds has the servers take turns. The first round is not counted.
-func (r *run) rounds(row *row, round func(kind, round int) (Sample, error), clusters []*cluster) error {
+func (r *run) rounds(row *row, round func(kind, round int) (measure.Sample, error), clusters []*cluster) error {
 	n := len(clusters)
-	row.samples = make([][]Sample, n)
+	row.samples = make([][]measure.Sample, n)
 	for i := range r.plan.rounds + 1 {
 		for turn := range n {
 			kind := (turn + i) % n
 			if r.profile != "" && i == 1 {
 				file := strings.ReplaceAll(fmt.Sprintf("%d-%s-%s-%s.cpu", row.members, row.operation, row.load, clusters[kind].kind), "/", "x")
-				if err := clusters[kind].members[0].rpc.Call("Member.Profile", filepath.Join(r.profile, file), &struct{}{}); err != nil {
+				if err := clusters[kind].members[0].RPC.Call("Member.Profile", filepath.Join(r.profile, file), &struct{}{}); err != nil {
 					return err
 				}
 			}
@@ -170,7 +172,7 @@ func (r *run) rounds(row *row, round func(kind, round int) (Sample, error), clus
 	}
 	if r.profile != "" {
 		for _, c := range clusters {
-			if err := c.members[0].rpc.Call("Member.Profile", "", &struct{}{}); err != nil {
+			if err := c.members[0].RPC.Call("Member.Profile", "", &struct{}{}); err != nil {
 				return err
 			}
 		}
@@ -207,8 +209,8 @@ func (r *run) watch(ctx context.Context, members int, l load, clusters []*cluste
 	}
 	puts := r.puts(l.clients)
 	row := row{members: members, operation: "watch", load: l}
-	return r.rounds(&row, func(kind int, _ int) (Sample, error) {
-		return clusters[kind].spent(func() (Sample, error) {
+	return r.rounds(&row, func(kind int, _ int) (measure.Sample, error) {
+		return clusters[kind].spent(func() (measure.Sample, error) {
 			s, _, err := audiences[kind].perform(ctx, targets[kind], l.clients, puts, 16, keys)
 			return s, err
 		})
@@ -247,17 +249,17 @@ func (r *run) withinAt(ctx context.Context, at setup) (err error) {
 		if clusters[i], err = startTogether(kinds()[i], at, dir, r.keys); err != nil {
 			return err
 		}
-		if err = clusters[i].members[0].rpc.Call("Member.Fill", r.keys, &struct{}{}); err != nil {
+		if err = clusters[i].members[0].RPC.Call("Member.Fill", r.keys, &struct{}{}); err != nil {
 			return err
 		}
 	}
 	for _, j := range r.jobs(at) {
 		row := row{members: at.members, log: at.log, operation: j.Operation, load: load{clients: j.Callers}, inProcess: true, job: j}
 		row.writing = make([][]float64, len(clusters))
-		err = r.rounds(&row, func(kind, round int) (Sample, error) {
+		err = r.rounds(&row, func(kind, round int) (measure.Sample, error) {
 			var done JobDone
-			s, err := clusters[kind].spent(func() (Sample, error) {
-				err := clusters[kind].members[0].rpc.Call("Member.Run", j, &done)
+			s, err := clusters[kind].spent(func() (measure.Sample, error) {
+				err := clusters[kind].members[0].RPC.Call("Member.Run", j, &done)
 				return done.Sample, err
 			})
 			if round > 0 && j.Operation == "watch" {

@@ -1,20 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/rpc"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 // server is what a process of the measured kind runs.
@@ -49,13 +47,6 @@ type Opened struct {
 	Took time.Duration
 }
 
-// Usage is what the process has used up to now.
-type Usage struct {
-	CPU time.Duration
-	// Resident and Anonymous are bytes in memory; what is not anonymous belongs to files.
-	Resident, Anonymous int64
-}
-
 // Job is a round of an in-process row.
 type Job struct {
 	Operation     string // as newOperation has it, or watch
@@ -67,7 +58,7 @@ type Job struct {
 
 // JobDone answers a Job.
 type JobDone struct {
-	Sample  Sample
+	Sample  measure.Sample
 	Writing time.Duration
 }
 
@@ -81,26 +72,14 @@ type Member struct {
 // serveMember is the process of a server: it ends with its standard input.
 func serveMember(in io.ReadCloser, out io.WriteCloser) error {
 	m := &Member{audience: map[[2]int]*audience{}}
-	connections := rpc.NewServer()
-	if err := connections.Register(m); err != nil {
+	if err := measure.Serve(m, in, out); err != nil {
 		return err
 	}
-	connections.ServeConn(pipe{in, out})
 	if m.server == nil {
 		return nil
 	}
 	return m.server.Close()
 }
-
-// pipe is a connection made of two files.
-type pipe struct {
-	io.ReadCloser
-	out io.WriteCloser
-}
-
-func (p pipe) Write(b []byte) (int, error) { return p.out.Write(b) }
-
-func (p pipe) Close() error { return errors.Join(p.ReadCloser.Close(), p.out.Close()) }
 
 // Open starts the server.
 func (m *Member) Open(o Order, opened *Opened) (err error) {
@@ -119,42 +98,14 @@ func (m *Member) Open(o Order, opened *Opened) (err error) {
 }
 
 // Used tells what the process has used, after a garbage collection if collect.
-func (m *Member) Used(collect bool, u *Usage) error {
+func (m *Member) Used(collect bool, u *measure.Usage) error {
 	if collect {
 		runtime.GC()
 		debug.FreeOSMemory()
 	}
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return err
-	}
-	u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
 	var err error
-	u.Resident, u.Anonymous, err = resident()
+	*u, err = measure.Of(os.Getpid())
 	return err
-}
-
-// resident reads the process' memory from Linux' proc file system.
-func resident() (all, anonymous int64, err error) {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		name, rest, _ := strings.Cut(lines.Text(), ":")
-		into := map[string]*int64{"VmRSS": &all, "RssAnon": &anonymous}[name]
-		if into == nil {
-			continue
-		}
-		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-		if err != nil {
-			return 0, 0, err
-		}
-		*into = kib << 10
-	}
-	return all, anonymous, lines.Err()
 }
 
 // Profile starts to write a processor profile to a file, or with an empty name ends that.
@@ -197,7 +148,7 @@ func (m *Member) Run(j Job, done *JobDone) (err error) {
 	if strings.HasSuffix(j.Operation, "get") {
 		every = 64 // a look at the clock takes a good part of the time of a get
 	}
-	done.Sample, err = drive(ctx, j.Callers, j.Duration, every, op)
+	done.Sample, err = measure.Drive(ctx, j.Callers, j.Duration, every, op)
 	return err
 }
 

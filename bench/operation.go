@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 // target is a store that operations are run on: over gRPC or in the same process. caller numbers who calls, from 0.
@@ -62,13 +64,10 @@ func prefixEnd(prefix string) []byte {
 	return end
 }
 
-// operation runs once; r is the caller's own.
-type operation func(ctx context.Context, caller int, r *rand.Rand) error
-
 var errShort = errors.New("bench: a range has fewer keys than were asked for")
 
 // newOperation returns the operation of a name on keys that are there already.
-func newOperation(name string, t target, keys [][]byte) (operation, error) {
+func newOperation(name string, t target, keys [][]byte) (measure.Operation, error) {
 	value := make([]byte, valueSize)
 	key := func(r *rand.Rand) []byte { return keys[r.IntN(len(keys))] }
 	switch name {

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/keelson-dev/keelson/bench/internal/measure"
 )
 
 // report is what a run has measured.
@@ -22,37 +23,32 @@ type row struct {
 	inProcess bool
 	log       string // of in-process rows, as Order has it
 	job       Job
-	samples   [][]Sample
+	samples   [][]measure.Sample
 	writing   [][]float64 // puts per second of the in-process watch
 }
 
 const etcdKind, keelsonKind, floorKind = 0, 1, 2
 
-func median[T cmp.Ordered](all []T) T {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[len(sorted)/2]
-}
-
 // of returns the median of a figure of a kind.
-func (r *row) of(kind int, figure func(Sample) float64) float64 {
+func (r *row) of(kind int, figure func(measure.Sample) float64) float64 {
 	all := make([]float64, len(r.samples[kind]))
 	for i, s := range r.samples[kind] {
 		all[i] = figure(s)
 	}
-	return median(all)
+	return measure.Median(all)
 }
 
 // ratio returns the median of the rounds' ratios of Keelson's figure to that of another kind.
-func (r *row) ratio(to int, figure func(Sample) float64) float64 {
+func (r *row) ratio(to int, figure func(measure.Sample) float64) float64 {
 	all := make([]float64, len(r.samples[to]))
 	for i := range all {
 		all[i] = figure(r.samples[keelsonKind][i]) / figure(r.samples[to][i])
 	}
-	return median(all)
+	return measure.Median(all)
 }
 
-func p50(s Sample) float64 { return float64(s.P50) }
-func p99(s Sample) float64 { return float64(s.P99) }
+func p50(s measure.Sample) float64 { return float64(s.P50) }
+func p99(s measure.Sample) float64 { return float64(s.P99) }
 
 func (r *row) String() string {
 	return fmt.Sprintf("%s, %d member(s), %s", r.operation, r.members, r.load)
@@ -64,9 +60,9 @@ func (r *row) brief() string {
 		text = fmt.Sprintf("%-18s %d watchers, %d elsewhere: ", r.operation, r.job.Watchers, r.job.Idle)
 	}
 	for kind := range r.samples {
-		text += fmt.Sprintf(" %s %s/s", kinds()[kind], number(r.of(kind, Sample.rate)))
+		text += fmt.Sprintf(" %s %s/s", kinds()[kind], measure.Number(r.of(kind, measure.Sample.Rate)))
 		if !r.inProcess {
-			text += fmt.Sprintf(" (%.1f µs cpu, p99 %s)", r.of(kind, Sample.cpu)/1e3, span(r.of(kind, p99)))
+			text += fmt.Sprintf(" (%.1f µs cpu, p99 %s)", r.of(kind, measure.Sample.PerOp)/1e3, measure.Span(r.of(kind, p99)))
 		}
 	}
 	return text
@@ -75,13 +71,13 @@ func (r *row) brief() string {
 // missed says what a row over gRPC misses of the targets; empty means nothing.
 func (r *row) missed() string {
 	var all []string
-	if c := r.ratio(etcdKind, Sample.cpu); c > 1.0/3 {
+	if c := r.ratio(etcdKind, measure.Sample.PerOp); c > 1.0/3 {
 		all = append(all, "cpu")
 	}
-	if r.ratio(floorKind, Sample.rate) < 0.7 {
+	if r.ratio(floorKind, measure.Sample.Rate) < 0.7 {
 		all = append(all, "floor")
 	}
-	if r.ratio(etcdKind, Sample.rate) < 1 {
+	if r.ratio(etcdKind, measure.Sample.Rate) < 1 {
 		all = append(all, "etcd")
 	}
 	if r.ratio(etcdKind, p99) > 0.5 {
@@ -108,23 +104,23 @@ func (r *report) overGRPC(b *strings.Builder) {
 		}
 		if !begun {
 			begun = true
-			line(b, "members", "operation", "clients/ connections", "etcd, /s", "keelson, /s", "floor, /s", "to etcd", "of the floor",
+			measure.Line(b, "members", "operation", "clients/ connections", "etcd, /s", "keelson, /s", "floor, /s", "to etcd", "of the floor",
 				"etcd cpu, µs", "keelson cpu, µs", "floor cpu, µs", "cpu to etcd", "etcd p50/p99", "keelson p50/p99", "floor p50/p99", "p99 to etcd", "misses")
-			line(b, slices.Repeat([]string{"---"}, 17)...)
+			measure.Line(b, slices.Repeat([]string{"---"}, 17)...)
 		}
 		cells := []string{fmt.Sprint(row.members), row.operation, row.load.String()}
 		for kind := range row.samples {
-			cells = append(cells, number(row.of(kind, Sample.rate)))
+			cells = append(cells, measure.Number(row.of(kind, measure.Sample.Rate)))
 		}
-		cells = append(cells, times(row.ratio(etcdKind, Sample.rate)), times(row.ratio(floorKind, Sample.rate)))
+		cells = append(cells, measure.Times(row.ratio(etcdKind, measure.Sample.Rate)), measure.Times(row.ratio(floorKind, measure.Sample.Rate)))
 		for kind := range row.samples {
-			cells = append(cells, fmt.Sprintf("%.1f", row.of(kind, Sample.cpu)/1e3))
+			cells = append(cells, fmt.Sprintf("%.1f", row.of(kind, measure.Sample.PerOp)/1e3))
 		}
-		cells = append(cells, times(row.ratio(etcdKind, Sample.cpu)))
+		cells = append(cells, measure.Times(row.ratio(etcdKind, measure.Sample.PerOp)))
 		for kind := range row.samples {
-			cells = append(cells, span(row.of(kind, p50))+" / "+span(row.of(kind, p99)))
+			cells = append(cells, measure.Span(row.of(kind, p50))+" / "+measure.Span(row.of(kind, p99)))
 		}
-		line(b, append(cells, times(row.ratio(etcdKind, p99)), row.missed())...)
+		measure.Line(b, append(cells, measure.Times(row.ratio(etcdKind, p99)), row.missed())...)
 	}
 }
 
@@ -162,10 +158,10 @@ func (r *report) inProcess(b *strings.Builder) {
 		if !begun {
 			begun = true
 			b.WriteByte('\n')
-			line(b, "in-process", "members", "log", "callers", "etcd, /s", "keelson, /s", "to etcd", "target", "etcd p50/p99", "keelson p50/p99")
-			line(b, slices.Repeat([]string{"---"}, 10)...)
+			measure.Line(b, "in-process", "members", "log", "callers", "etcd, /s", "keelson, /s", "to etcd", "target", "etcd p50/p99", "keelson p50/p99")
+			measure.Line(b, slices.Repeat([]string{"---"}, 10)...)
 		}
-		name, figure := row.operation, Sample.rate
+		name, figure := row.operation, measure.Sample.Rate
 		if name == "watch" && row.job.Watchers != 1 {
 			name = fmt.Sprintf("events to %d watchers", row.job.Watchers)
 		} else if name == "watch" {
@@ -176,20 +172,20 @@ func (r *report) inProcess(b *strings.Builder) {
 		}
 		cells := []string{name, fmt.Sprint(row.members), cmp.Or(row.log, "default"), fmt.Sprint(row.load.clients)}
 		for kind := range row.samples {
-			cells = append(cells, number(row.of(kind, figure)))
+			cells = append(cells, measure.Number(row.of(kind, figure)))
 		}
 		target := ""
 		if want := row.inProcessTarget(); want > 0 {
-			target = times(want) + verdict(row.ratio(etcdKind, figure) >= want)
+			target = measure.Times(want) + measure.Verdict(row.ratio(etcdKind, figure) >= want)
 		}
 		if row.operation == "put" && row.members > 1 { // here the issue asks for a rate
-			target = number(clusterPuts) + "/s" + verdict(row.of(keelsonKind, figure) >= clusterPuts)
+			target = measure.Number(clusterPuts) + "/s" + measure.Verdict(row.of(keelsonKind, figure) >= clusterPuts)
 		}
-		cells = append(cells, times(row.ratio(etcdKind, figure)), target)
+		cells = append(cells, measure.Times(row.ratio(etcdKind, figure)), target)
 		for kind := range row.samples {
-			cells = append(cells, span(row.of(kind, p50))+" / "+span(row.of(kind, p99)))
+			cells = append(cells, measure.Span(row.of(kind, p50))+" / "+measure.Span(row.of(kind, p99)))
 		}
-		line(b, cells...)
+		measure.Line(b, cells...)
 	}
 	r.writers(b)
 }
@@ -205,10 +201,10 @@ func (r *report) writers(b *strings.Builder) {
 		if !begun {
 			begun = true
 			b.WriteByte('\n')
-			line(b, "watchers of the busy prefix", "on other keys", "etcd's writer, puts/s", "keelson's writer, puts/s")
-			line(b, slices.Repeat([]string{"---"}, 4)...)
+			measure.Line(b, "watchers of the busy prefix", "on other keys", "etcd's writer, puts/s", "keelson's writer, puts/s")
+			measure.Line(b, slices.Repeat([]string{"---"}, 4)...)
 		}
-		line(b, fmt.Sprint(row.job.Watchers), fmt.Sprint(row.job.Idle), number(median(row.writing[etcdKind])), number(median(row.writing[keelsonKind])))
+		measure.Line(b, fmt.Sprint(row.job.Watchers), fmt.Sprint(row.job.Idle), measure.Number(measure.Median(row.writing[etcdKind])), measure.Number(measure.Median(row.writing[keelsonKind])))
 	}
 }
 
@@ -216,61 +212,23 @@ func (r *report) footprint(b *strings.Builder) {
 	for i, f := range r.footprints {
 		if i == 0 {
 			b.WriteByte('\n')
-			line(b, "", "keys", "etcd", "keelson", "to etcd", "target")
-			line(b, slices.Repeat([]string{"---"}, 6)...)
+			measure.Line(b, "", "keys", "etcd", "keelson", "to etcd", "target")
+			measure.Line(b, slices.Repeat([]string{"---"}, 6)...)
 		}
 		add := func(name string, etcd, keelson, want float64, unit func(float64) string) {
 			target := ""
 			if want > 0 {
-				target = times(want) + verdict(keelson/etcd <= want)
+				target = measure.Times(want) + measure.Verdict(keelson/etcd <= want)
 			}
-			line(b, name, fmt.Sprint(f.keys), unit(etcd), unit(keelson), times(keelson/etcd), target)
+			measure.Line(b, name, fmt.Sprint(f.keys), unit(etcd), unit(keelson), measure.Times(keelson/etcd), target)
 		}
 		bytes := func(n float64) string { return fmt.Sprintf("%.0f MB", n/1e6) }
 		add("memory as it stands", float64(f.resident[0]), float64(f.resident[1]), 0.5, bytes)
 		add("memory after a collection", float64(f.collected[0]), float64(f.collected[1]), 0.5, bytes)
 		add("of which anonymous", float64(f.anonymous[0]), float64(f.anonymous[1]), 0, bytes)
 		if i == 0 {
-			add("start to first write, empty", float64(f.empty[0]), float64(f.empty[1]), 0.1, span)
+			add("start to first write, empty", float64(f.empty[0]), float64(f.empty[1]), 0.1, measure.Span)
 		}
-		add("restart to first write", float64(f.first[0]), float64(f.first[1]), 0.2, span)
+		add("restart to first write", float64(f.first[0]), float64(f.first[1]), 0.2, measure.Span)
 	}
-}
-
-func line(b *strings.Builder, cells ...string) {
-	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
-}
-
-func verdict(met bool) string {
-	if met {
-		return " met"
-	}
-	return " missed"
-}
-
-func times(ratio float64) string { return fmt.Sprintf("%.2f", ratio) }
-
-// number prints a rate with three digits that count.
-func number(n float64) string {
-	switch {
-	case n >= 1e6:
-		return fmt.Sprintf("%.2fM", n/1e6)
-	case n >= 1e5:
-		return fmt.Sprintf("%.0fk", n/1e3)
-	case n >= 1e3:
-		return fmt.Sprintf("%.1fk", n/1e3)
-	}
-	return fmt.Sprintf("%.0f", n)
-}
-
-// span prints nanoseconds.
-func span(ns float64) string {
-	d := time.Duration(ns)
-	switch {
-	case d >= 100*time.Millisecond:
-		return fmt.Sprintf("%.2f s", d.Seconds())
-	case d >= time.Millisecond:
-		return fmt.Sprintf("%.1f ms", ns/1e6)
-	}
-	return fmt.Sprintf("%.1f µs", ns/1e3)
 }

@@ -197,19 +197,22 @@ func BenchmarkGet(b *testing.B) {
 						}
 						return err
 					}
-					res, err := s.Range(b.Context(), store.RangeRequest{Key: key, Serializable: true})
-					if err == nil && len(res.KVs) != 1 {
+					v, err := s.SerializableView()
+					if err != nil {
+						return err
+					}
+					if _, found := v.Get(key); !found {
 						return fmt.Errorf("no key %s", key)
 					}
-					return err
+					return nil
 				})
 			})
 		})
 	}
 }
 
-// BenchmarkEvents has so many watchers of one busy prefix and one writer; the time is per put, and events/s counts
-// what the watchers got.
+// BenchmarkEvents has so many watchers of one busy prefix and 100 callers that put; the time is per put, events/s counts
+// what the watchers got, and puts/s what the callers did meanwhile.
 func BenchmarkEvents(b *testing.B) {
 	names := benchNames(1000)
 	for _, form := range []string{"memory", "durable"} {
@@ -224,7 +227,7 @@ func BenchmarkEvents(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				var newest atomic.Int64 // revision that all have to see; 0 while the writer writes
+				var newest atomic.Int64 // revision that all have to see; 0 while the writers write
 				done := make(chan int64, watchers)
 				open := make([]*store.Watcher, watchers)
 				for i := range open {
@@ -247,28 +250,26 @@ func BenchmarkEvents(b *testing.B) {
 						}
 					}()
 				}
-				i, value := 0, make([]byte, benchValue)
+				value := make([]byte, benchValue)
 				before := cpu()
-				for b.Loop() {
-					i++
-					if _, err := s.Put(b.Context(), store.PutRequest{Key: names[i%len(names)], Value: value}); err != nil {
-						b.Fatal(err)
-					}
-				}
+				callers(b, 100, func(i int) error {
+					_, err := s.Put(b.Context(), store.PutRequest{Key: names[i%len(names)], Value: value})
+					return err
+				})
 				writing := b.Elapsed()
 				last := time.Now()
-				newest.Store(start + int64(i))
+				newest.Store(start + int64(b.N))
 				for _, w := range open {
 					w.Progress()
 				}
 				for range open {
-					if got := <-done; got != int64(i) {
-						b.Fatalf("a watcher got %d of %d events", got, i)
+					if got := <-done; got != int64(b.N) {
+						b.Fatalf("a watcher got %d of %d events", got, b.N)
 					}
 				}
-				elapsed := writing + time.Since(last)
-				b.ReportMetric(float64(i*watchers)/elapsed.Seconds(), "events/s")
-				b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(i), "cpu-ns/op")
+				b.ReportMetric(float64(b.N*watchers)/(writing+time.Since(last)).Seconds(), "events/s")
+				b.ReportMetric(float64(b.N)/writing.Seconds(), "puts/s")
+				b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 				for _, w := range open {
 					_ = w.Close()
 				}

@@ -127,3 +127,9 @@ func (s *Store) Hear(ctx context.Context, message any, heartbeat bool) (any, err
 		return nil, ctx.Err()
 	}
 }
+
+// ReadIndex is what the leader does for a read of a member that says which term it knows.
+func ReadIndex(ctx context.Context, s *Store, asker string, term uint64) error {
+	_, err := s.engine.(*member).readIndex(ctx, raft.ServerID(asker), term)
+	return err
+}

@@ -33,7 +33,10 @@ type handler interface {
 	quick(kind byte) bool
 }
 
-var errLink = errors.New("connection lost")
+var (
+	errLink = errors.New("connection lost")
+	errTurn = errors.New("another member leads")
+)
 
 // link is the calling side. It connects when it is used.
 type link struct {
@@ -265,16 +268,37 @@ func (l *link) dial(ctx context.Context) (*wire, error) {
 	return w, err
 }
 
+// connected reports whether there is a connection, as far as is known.
+func (l *link) connected() bool {
+	l.mu.Lock()
+	w := l.wire
+	l.mu.Unlock()
+	if w == nil {
+		return false
+	}
+	select {
+	case <-w.dead:
+		return false
+	default:
+		return true
+	}
+}
+
 // call asks and waits for the answer. When ctx ends first because the other side is silent, the connection is given
 // up: what comes after would be as late.
 func (l *link) call(ctx context.Context, kind byte, content []byte) ([]byte, error) {
+	return l.callUntil(ctx, nil, kind, content)
+}
+
+// callUntil is call that waits for an answer until turn is closed, and then returns errTurn.
+func (l *link) callUntil(ctx context.Context, turn <-chan struct{}, kind byte, content []byte) ([]byte, error) {
 	began := l.peers.metrics.began()
-	answer, err := l.exchange(ctx, kind, content)
+	answer, err := l.exchange(ctx, turn, kind, content)
 	l.peers.metrics.called(l.name, began, err)
 	return answer, err
 }
 
-func (l *link) exchange(ctx context.Context, kind byte, content []byte) ([]byte, error) {
+func (l *link) exchange(ctx context.Context, turn <-chan struct{}, kind byte, content []byte) ([]byte, error) {
 	w, err := l.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -289,6 +313,8 @@ func (l *link) exchange(ctx context.Context, kind byte, content []byte) ([]byte,
 		return a, nil
 	case <-w.dead:
 		return nil, errLink
+	case <-turn:
+		return nil, errTurn
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			w.end()

@@ -41,6 +41,7 @@ type member struct {
 	progress signal        // the state machine has moved
 	turn     signal        // another member leads, or none
 	hurry    chan struct{} // followers should learn what is committed
+	roster   atomic.Pointer[roster]
 	notices  notices
 	rounds   rounds
 	sole     sole
@@ -173,25 +174,38 @@ func (m *member) configuration() raft.Configuration {
 	return r.GetConfiguration().Configuration()
 }
 
-// known returns the members. While this one is not among them, because it has not been told yet, or has of a past in
-// which it was not there, those of the Config are too.
+// roster is what known has made of a configuration, which Raft never changes.
+type roster struct {
+	of    *raft.Server // its first
+	peers []Peer
+}
+
+// known returns the members; it must not be changed. While this one is not among them, because it has not been told yet,
+// or has of a past in which it was not there, those of the Config are too.
 func (m *member) known() []Peer {
-	var known []Peer
-	for _, s := range m.configuration().Servers {
-		known = append(known, Peer{Name: string(s.ID), Addr: string(s.Address)})
+	servers := m.configuration().Servers
+	if len(servers) == 0 {
+		return m.founders
+	}
+	if r := m.roster.Load(); r != nil && r.of == &servers[0] {
+		return r.peers
+	}
+	r := &roster{of: &servers[0]}
+	for _, s := range servers {
+		r.peers = append(r.peers, Peer{Name: string(s.ID), Addr: string(s.Address)})
 	}
 	has := func(name string) bool {
-		return slices.ContainsFunc(known, func(p Peer) bool { return p.Name == name })
+		return slices.ContainsFunc(r.peers, func(p Peer) bool { return p.Name == name })
 	}
-	if has(string(m.self)) {
-		return known
-	}
-	for _, p := range m.founders {
-		if !has(p.Name) {
-			known = append(known, p)
+	if !has(string(m.self)) {
+		for _, p := range m.founders {
+			if !has(p.Name) {
+				r.peers = append(r.peers, p)
+			}
 		}
 	}
-	return known
+	m.roster.Store(r)
+	return r.peers
 }
 
 // watchLeader follows who leads.

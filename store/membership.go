@@ -14,7 +14,7 @@ import (
 // Kinds of calls between members; their numbers are part of the protocol.
 const (
 	callPropose     byte = 1 // the proposer's applied count, an entry: 0 if it was committed
-	callReadIndex   byte = 2 // nothing: an applied count
+	callReadIndex   byte = 2 // the term that the asker knows: an applied count
 	callConfirm     byte = 3 // a term: 0 if it stands
 	noticeCommitted byte = 4 // a term, an index of it
 	callMember      byte = 5 // a change of membership: what became of it
@@ -302,7 +302,11 @@ func (m *member) answer(ctx context.Context, from string, kind byte, content []b
 	case callReadIndex:
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		applied, err := m.readIndex(ctx)
+		known := uint64(0) // which no leader's term is: releases before this one said nothing
+		if len(content) == 8 {
+			known = binary.BigEndian.Uint64(content)
+		}
+		applied, err := m.readIndex(ctx, raft.ServerID(from), known)
 		if err != nil {
 			return refused
 		}
@@ -356,9 +360,10 @@ func (m *member) admits(applied uint64, entry []byte) bool {
 		return false // it would be refused; or this member has not applied yet what raised the version
 	}
 	commands, err := decodeEntry(entry)
+	var c command
 	for _, p := range commands {
 		if err == nil {
-			_, err = decodeCommand(p)
+			err = c.decodeInto(p)
 		}
 	}
 	return err == nil

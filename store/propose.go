@@ -215,14 +215,17 @@ func (m *member) callLeader(leader raft.ServerID, kind byte, content []byte, tim
 	}
 	ctx, cancel := context.WithTimeout(m.background, timeout)
 	defer cancel()
-	over := make(chan struct{})
-	defer close(over)
-	m.loops.Go(func() {
-		select {
-		case <-turn:
-			cancel()
-		case <-over:
-		}
-	})
-	return m.peers.to(string(leader)).call(ctx, kind, content)
+	l := m.peers.to(string(leader))
+	if !l.connected() { // to connect takes longer than an answer: that ends early too
+		over := make(chan struct{})
+		defer close(over)
+		m.loops.Go(func() {
+			select {
+			case <-turn:
+				cancel()
+			case <-over:
+			}
+		})
+	}
+	return l.callUntil(ctx, turn, kind, content)
 }

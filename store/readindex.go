@@ -121,9 +121,10 @@ func (m *member) bound() (applied uint64, err error) {
 	case m.self:
 		ctx, cancel := context.WithTimeout(m.background, callTimeout)
 		defer cancel()
-		return m.readIndex(ctx)
+		return m.readIndex(ctx, "", 0)
 	}
-	answer, err := m.callLeader(leader, callReadIndex, nil, callTimeout)
+	term := binary.BigEndian.AppendUint64(nil, m.currentTerm())
+	answer, err := m.callLeader(leader, callReadIndex, term, callTimeout)
 	if err != nil {
 		return 0, err
 	}
@@ -133,12 +134,13 @@ func (m *member) bound() (applied uint64, err error) {
 	return binary.BigEndian.Uint64(answer), nil
 }
 
-// readIndex is the leader's part. The voters are asked, after the read came, whether this member's term still stands.
+// readIndex is the leader's part. The voters are asked, after the read came, whether this member's term still stands. The
+// member for which it is has said which term it knows when it asked, after its reads came; of three, that is a majority.
 // If a majority says so, nobody else had been elected when the read came, and what this member then knew to be
 // committed is all that anybody can have been told of. A leader learns first what is committed; so reads that wait
 // for that see also what a follower's clients and watchers have seen. In a reign that has begun every entry is a
 // command or a configuration, and so the state machine gets to where it must.
-func (m *member) readIndex(ctx context.Context) (applied uint64, err error) {
+func (m *member) readIndex(ctx context.Context, asker raft.ServerID, known uint64) (applied uint64, err error) {
 	term := m.term()
 	if term == 0 {
 		return 0, ErrNotLeader
@@ -148,7 +150,7 @@ func (m *member) readIndex(ctx context.Context) (applied uint64, err error) {
 	case bugs.verifyLeader:
 		err = m.raft.VerifyLeader().Error()
 	case !bugs.noConfirm:
-		err = m.confirm(ctx, term)
+		err = m.confirm(ctx, term, asker, known)
 	}
 	if err != nil {
 		return 0, err
@@ -162,44 +164,58 @@ func (m *member) readIndex(ctx context.Context) (applied uint64, err error) {
 	return m.store.current.Load().applied, nil
 }
 
-// confirm asks the voters whether term stands.
-func (m *member) confirm(ctx context.Context, term uint64) error {
+// confirm asks the voters whether term stands, unless a majority has said so: this member, and the asker if that is the
+// term it knows.
+func (m *member) confirm(ctx context.Context, term uint64, asker raft.ServerID, known uint64) error {
 	voters, stands := 0, 0
-	answers := make(chan bool, MaxMembers)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	asked := 0
+	var others []raft.ServerID
 	for _, s := range m.configuration().Servers {
 		if s.Suffrage == raft.Voter {
 			voters++
 		} else if !m.store.cfg.bugs.nonVoters {
 			continue
 		}
-		if s.ID == m.self {
+		if s.ID == m.self || s.ID == asker && known == term {
 			stands++
-			continue
+		} else {
+			others = append(others, s.ID)
 		}
-		asked++
-		m.loops.Go(func() {
-			answer, err := m.peers.to(string(s.ID)).call(ctx, callConfirm, binary.BigEndian.AppendUint64(nil, term))
-			answers <- err == nil && len(answer) == 1 && answer[0] == 0
-		})
 	}
-	for ; stands*2 <= voters; asked-- {
-		if asked == 0 {
-			return fmt.Errorf("%w: %d of %d voters confirm term %d", ErrNotLeader, stands, voters, term)
-		}
-		select {
-		case ok := <-answers:
-			if ok {
-				stands++
-			}
-		case <-ctx.Done():
-			return ctx.Err()
+	if stands*2 <= voters {
+		if err := m.ask(ctx, term, others, voters/2+1-stands); err != nil {
+			return err
 		}
 	}
 	if m.term() != term {
 		return ErrNotLeader
+	}
+	return nil
+}
+
+// ask asks members whether term stands, and returns nil when so many say so.
+func (m *member) ask(ctx context.Context, term uint64, members []raft.ServerID, wanted int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan bool, len(members))
+	question := binary.BigEndian.AppendUint64(nil, term)
+	for _, id := range members {
+		m.loops.Go(func() {
+			answer, err := m.peers.to(string(id)).call(ctx, callConfirm, question)
+			answers <- err == nil && len(answer) == 1 && answer[0] == 0
+		})
+	}
+	for left := len(members); wanted > 0; left-- {
+		if left == 0 {
+			return fmt.Errorf("%w: %d more of the other voters should confirm term %d", ErrNotLeader, wanted, term)
+		}
+		select {
+		case stands := <-answers:
+			if stands {
+				wanted--
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return nil
 }

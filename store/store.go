@@ -112,7 +112,7 @@ func (s *Store) Range(ctx context.Context, req RangeRequest) (RangeResult, error
 	return res, nil
 }
 
-// Get reads the newest version of one key.
+// Get reads the newest version of one key. SerializableView serves reads that may be behind.
 func (s *Store) Get(ctx context.Context, key []byte) (kv KV, found bool, err error) {
 	if len(key) == 0 {
 		return KV{}, false, &Error{Op: "get", Err: ErrEmptyKey}

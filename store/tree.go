@@ -73,14 +73,14 @@ func replace(place **version, next *version) {
 	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(place)), unsafe.Pointer(next))
 }
 
-// find returns the place of the first key that is not below key.
-func (nd *node) find(key string) int {
+// find returns the place of the first key that is not below key, and whether it is key.
+func (nd *node) find(key string) (i int, is bool) {
 	skip := len(nd.prefix)
 	if len(key) < skip || key[:skip] != nd.prefix {
 		if key < nd.prefix {
-			return 0
+			return 0, false
 		}
-		return nd.n
+		return nd.n, false
 	}
 	h := head(key[skip:])
 	lo, hi := 0, nd.n
@@ -91,17 +91,28 @@ func (nd *node) find(key string) int {
 			hi = mid
 		}
 	}
-	// Where heads are equal, the keys decide.
-	for lo < nd.n && nd.heads[lo] == h && nd.key(lo) < key {
-		lo++
+	// Where heads are equal, what is behind them decides. If nothing is, that need not be looked at: it is elsewhere in
+	// memory.
+	for ; lo < nd.n && nd.heads[lo] == h; lo++ {
+		k := nd.key(lo)
+		switch all := skip + 8; {
+		case len(k) <= all && len(key) <= all:
+			if len(k) >= len(key) {
+				return lo, len(k) == len(key)
+			}
+		case k == key:
+			return lo, true
+		case k > key:
+			return lo, false
+		}
 	}
-	return lo
+	return lo, false
 }
 
 // child returns the place of the child that has key, if any has; what is below all bounds belongs to the first.
 func (nd *node) child(key string) int {
-	i := nd.find(key)
-	if i < nd.n && nd.inner.keys[i] == key {
+	i, is := nd.find(key)
+	if is {
 		return i
 	}
 	return max(0, i-1)
@@ -235,7 +246,7 @@ func (t *tree) find(key string) **version {
 	for nd.inner != nil {
 		nd = nd.inner.kids[nd.child(key)]
 	}
-	if i := nd.find(key); i < nd.n && nd.key(i) == key {
+	if i, is := nd.find(key); is {
 		return &nd.newest[i]
 	}
 	return nil
@@ -250,10 +261,8 @@ func (t *tree) get(key string) *version {
 	for nd.inner != nil {
 		nd = nd.inner.kids[nd.child(key)]
 	}
-	if i := nd.find(key); i < nd.n {
-		if v := nd.at(i); v.name() == key {
-			return v
-		}
+	if i, is := nd.find(key); is {
+		return nd.at(i)
 	}
 	return nil
 }
@@ -269,7 +278,8 @@ func (t *tree) below(key string) (live int) {
 		live += nd.before(i)
 		nd = nd.inner.kids[i]
 	}
-	return live + nd.before(nd.find(key))
+	i, _ := nd.find(key)
+	return live + nd.before(i)
 }
 
 // count returns how many keys from from on and below to exist; to "" means that there is no end.
@@ -318,8 +328,8 @@ func (t *tree) put(nd *node, v *version, rightmost bool) (right *node, change in
 		nd.live -= divided.live // which comes back with it
 		return t.add(nd, i+1, divided.key(0), nil, divided, rightmost), change
 	}
-	i := nd.find(key)
-	if i < nd.n && nd.newest[i].name() == key {
+	i, is := nd.find(key)
+	if is {
 		change = weight(v, nil) - weight(nd.newest[i], nil)
 		nd.newest[i] = v
 		nd.live += change
@@ -371,7 +381,8 @@ func (t *tree) remove(key string) {
 // drop is remove below a node that may be changed.
 func (t *tree) drop(nd *node, key string) {
 	if nd.inner == nil {
-		nd.remove(nd.find(key))
+		i, _ := nd.find(key)
+		nd.remove(i)
 		return
 	}
 	i := nd.child(key)
@@ -418,7 +429,7 @@ func (t *tree) ascend(from string, visit func(*version) bool) {
 
 func (nd *node) ascend(from string, visit func(*version) bool) bool {
 	if nd.inner == nil {
-		for i := nd.find(from); i < nd.n; i++ {
+		for i, _ := nd.find(from); i < nd.n; i++ {
 			if !visit(nd.at(i)) {
 				return false
 			}

@@ -98,9 +98,10 @@ type passage struct {
 // pass reports whether the ascent goes on behind the node.
 func (nd *node) pass(w *passage) bool {
 	if nd.inner == nil {
-		first, last := nd.find(w.from), nd.n
+		first, _ := nd.find(w.from)
+		last := nd.n
 		if w.to != "" {
-			last = nd.find(w.to)
+			last, _ = nd.find(w.to)
 		}
 		if first >= last {
 			return last == nd.n

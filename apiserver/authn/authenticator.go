@@ -3,7 +3,6 @@ package authn
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,29 +41,6 @@ func Union(all ...Authenticator) Authenticator {
 			}
 		}
 		return User{}, false, errors.Join(errs...)
-	})
-}
-
-// Certificates knows users by their TLS client certificate, which must chain to roots: the common name is the user,
-// the organizations are the groups. The TLS server must ask for certificates (tls.RequestClientCert or
-// tls.VerifyClientCertIfGiven); the chain is verified here in either case.
-func Certificates(roots *x509.CertPool) Authenticator {
-	return Func(func(r *http.Request) (User, bool, error) {
-		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-			return User{}, false, nil
-		}
-		leaf := r.TLS.PeerCertificates[0]
-		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-		for _, c := range r.TLS.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(c)
-		}
-		if _, err := leaf.Verify(opts); err != nil {
-			return User{}, false, fmt.Errorf("%w: client certificate of %q: %w", ErrInvalid, leaf.Subject.CommonName, err)
-		}
-		if leaf.Subject.CommonName == "" {
-			return User{}, false, fmt.Errorf("%w: the client certificate has no common name to be the user", ErrInvalid)
-		}
-		return Authenticated(User{Name: leaf.Subject.CommonName, Groups: slices.Clone(leaf.Subject.Organization)}), true, nil
 	})
 }
 

@@ -3,6 +3,6 @@
 //
 //	who := authn.Union(authn.Certificates(pool), authn.Tokens(map[string]authn.User{token: {Name: "ci"}}))
 //
-// Authenticators are safe for concurrent use and keep no state that changes. What a user may do is package authz's
+// Authenticators are safe for concurrent use, and keep no state that changes but what they have verified. What a user may do is package authz's
 // question. Certificates and keys are made in package pki.
 package authn

@@ -110,7 +110,7 @@ func fieldValidation(r *http.Request) (string, error) {
 
 // decodeObject reads the object that a create or an update writes. Problems of strict decoding are an error or
 // warnings, as validation says.
-func decodeObject(w http.ResponseWriter, r *http.Request, k *kind.Kind, validation string) (kind.Instance, []string, error) {
+func (g *goTypes) decodeObject(w http.ResponseWriter, r *http.Request, k *kind.Kind, validation string) (kind.Instance, []string, error) {
 	data, err := readBody(w, r)
 	if err != nil {
 		return nil, nil, err
@@ -131,7 +131,7 @@ func decodeObject(w http.ResponseWriter, r *http.Request, k *kind.Kind, validati
 			problems = append(problems, duplicate)
 		}
 	case mediaProtobuf:
-		obj, err := decodeProtobuf(k, data)
+		obj, err := g.decodeProtobuf(k, data)
 		return obj, nil, err
 	default:
 		return nil, nil, unsupportedMedia(mediaJSON, mediaYAML, mediaProtobuf)
@@ -174,18 +174,18 @@ func fromYAML(data []byte, strict bool) (converted []byte, duplicate, err error)
 	return converted, duplicate, err
 }
 
-func decodeProtobuf(k *kind.Kind, data []byte) (kind.Instance, error) {
+func (g *goTypes) decodeProtobuf(k *kind.Kind, data []byte) (kind.Instance, error) {
 	if !k.Protobuf() {
 		return nil, unsupportedMedia(mediaJSON, mediaYAML)
 	}
 	if raw, _, err := kind.OpenEnvelope(data); err == nil {
-		if err := checkProtobuf(reflect.TypeOf(k.New()).Elem(), raw); err != nil {
+		if err := g.checkProtobuf(reflect.TypeOf(k.New()).Elem(), raw); err != nil {
 			return nil, badObject(k, err)
 		}
 	}
 	obj, err := k.DecodeProtobuf(data)
 	if err == nil {
-		err = checkStrings(reflect.ValueOf(obj))
+		err = g.checkStrings(reflect.ValueOf(obj))
 	}
 	if err != nil {
 		return nil, badObject(k, err)

@@ -56,6 +56,7 @@ type Handler struct {
 	forms   *forms
 	members *members
 	buffers buffers
+	goTypes goTypes
 	version versionInfo
 	served  atomic.Pointer[served]
 	reviews map[schema.GroupResource]review

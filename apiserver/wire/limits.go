@@ -3,12 +3,9 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"reflect"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	yamlnode "sigs.k8s.io/yaml/goyaml.v3"
 )
 
@@ -102,111 +99,4 @@ func expanded(n *yamlnode.Node, known map[*yamlnode.Node]int) (int, bool) {
 	}
 	known[n] = size
 	return size, true
-}
-
-// protobufLimits counts the messages in a protobuf body by the Go type that it is to be decoded into.
-type protobufLimits struct {
-	left   int
-	fields map[reflect.Type]map[protowire.Number]reflect.Type // those that are messages
-}
-
-func checkProtobuf(into reflect.Type, raw []byte) error {
-	l := protobufLimits{left: maxStructures, fields: map[reflect.Type]map[protowire.Number]reflect.Type{}}
-	return l.check(into, raw, 0)
-}
-
-func (l *protobufLimits) check(t reflect.Type, raw []byte, depth int) error {
-	if l.left--; l.left < 0 {
-		return errTooMany
-	}
-	if depth > maxNesting {
-		return errTooDeep
-	}
-	fields := l.messages(t)
-	for len(raw) > 0 {
-		number, wireType, n := protowire.ConsumeTag(raw)
-		if n < 0 {
-			return nil // malformed: for the decoder to say
-		}
-		raw = raw[n:]
-		if n = protowire.ConsumeFieldValue(number, wireType, raw); n < 0 {
-			return nil
-		}
-		if inner, ok := fields[number]; ok && wireType == protowire.BytesType {
-			content, _ := protowire.ConsumeBytes(raw)
-			if err := l.check(inner, content, depth+1); err != nil {
-				return err
-			}
-		}
-		raw = raw[n:]
-	}
-	return nil
-}
-
-// messages reads the struct tags that generated types have: protobuf:"bytes,2,rep,name=containers".
-func (l *protobufLimits) messages(t reflect.Type) map[protowire.Number]reflect.Type {
-	if known, ok := l.fields[t]; ok {
-		return known
-	}
-	found := map[protowire.Number]reflect.Type{}
-	l.fields[t] = found
-	if t.Kind() != reflect.Struct {
-		return found
-	}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		parts := strings.SplitN(f.Tag.Get("protobuf"), ",", 3)
-		if len(parts) < 2 || parts[0] != "bytes" {
-			continue
-		}
-		inner := f.Type
-		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
-			inner = inner.Elem()
-		}
-		number, err := strconv.ParseInt(parts[1], 10, 32)
-		if err == nil && inner.Kind() == reflect.Struct {
-			found[protowire.Number(number)] = inner
-		}
-	}
-	return found
-}
-
-// checkStrings refuses text that is not UTF-8, which protobuf decoders let through: JSON could not carry it, and a name
-// with it would be another one after it was stored. It looks into every exported field of v.
-func checkStrings(v reflect.Value) error {
-	switch v.Kind() {
-	case reflect.String:
-		if !utf8.ValidString(v.String()) {
-			return errNotText
-		}
-	case reflect.Pointer, reflect.Interface:
-		if !v.IsNil() {
-			return checkStrings(v.Elem())
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if !v.Type().Field(i).IsExported() {
-				continue
-			}
-			if err := checkStrings(v.Field(i)); err != nil {
-				return err
-			}
-		}
-	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return nil
-		}
-		for i := range v.Len() {
-			if err := checkStrings(v.Index(i)); err != nil {
-				return err
-			}
-		}
-	case reflect.Map:
-		for it := v.MapRange(); it.Next(); {
-			if err := errors.Join(checkStrings(it.Key()), checkStrings(it.Value())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -248,7 +248,7 @@ func (c *call) authorized(verb client.Verb) error {
 
 // body decodes what is written, and checks that it agrees with the path.
 func (c *call) body() error {
-	obj, warnings, err := decodeObject(c.w, c.r, c.sent, c.req.FieldValidation)
+	obj, warnings, err := c.h.goTypes.decodeObject(c.w, c.r, c.sent, c.req.FieldValidation)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (h *Handler) review(w http.ResponseWriter, r *http.Request, user authn.User
 	if err != nil {
 		return err
 	}
-	obj, warnings, err := decodeObject(w, r, k, validation)
+	obj, warnings, err := h.goTypes.decodeObject(w, r, k, validation)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func until(t *testing.T, l *Log, number, last uint64) uint64 {
 // TestSegmentsGrow begins small, and makes each file larger than the one before, up to what was asked for.
 func TestSegmentsGrow(t *testing.T) {
 	disk := newMemory()
-	l, err := openLog(disk, "disk", 2500<<10)
+	l, err := openInline(disk, 2500<<10)
 	require.NoError(t, err)
 	file, free := l.LogSizes()
 	require.EqualValues(t, firstBytes, file)

@@ -380,6 +380,11 @@ func (f *forgetfulFile) WriteAt(p []byte, at int64) (int, error) {
 	return f.memoryFile.WriteAt(p, at)
 }
 
+func (f *forgetfulFile) appendAt(p []byte, at int64) error {
+	_, err := f.WriteAt(p, at)
+	return err
+}
+
 func (f *forgetfulFile) sync() error {
 	f.n.durable = append([]byte(nil), f.f.onDisk...)
 	return nil

@@ -26,7 +26,7 @@ const damagedBytes = 8 << 10
 func written(t *testing.T) (whole []byte, ends []int64) {
 	t.Helper()
 	disk := newMemory()
-	l, err := openLog(disk, "disk", damagedBytes)
+	l, err := openInline(disk, damagedBytes)
 	require.NoError(t, err)
 	ends = append(ends, l.segments[0].end)
 	for i := uint64(1); i <= 10; i++ {

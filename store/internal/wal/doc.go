@@ -48,7 +48,8 @@
 //
 // The first segment is small, and each is larger than the one before, up to the size that was asked for. Files are filled
 // with zeros before they are written to, the next one while its predecessor is in use (see ahead.go): a sync of blocks that
-// were written before needs no other write of the file system.
+// were written before needs no other write of the file system. On Linux frames are written past the system's memory, in
+// whole blocks, where the file system has that (see direct_linux.go): what is behind a frame in its block is zeros then.
 //
 // # What is there after a crash
 //

@@ -29,6 +29,8 @@ type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
+	// appendAt writes p where nothing behind p is worth keeping. After its first call WriteAt is not used any more.
+	appendAt(p []byte, at int64) error
 	// sync makes what was written durable, and as much of the rest as reading it back takes.
 	sync() error
 	// allocate makes a file that is not longer yet this long, and reserves the room, where the system can.
@@ -70,7 +72,7 @@ func (o osFiles) open(name string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
 func (o osFiles) create(name string) (file, error) {
@@ -78,7 +80,7 @@ func (o osFiles) create(name string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
 func (o osFiles) lost(name string, f file) error {
@@ -89,7 +91,7 @@ func (o osFiles) lost(name string, f file) error {
 	if err != nil {
 		return nil // that is for who writes to it
 	}
-	mine, err := f.(osFile).Stat()
+	mine, err := f.(*osFile).Stat()
 	if err == nil && !os.SameFile(mine, now) {
 		return fmt.Errorf("%s is another file than the one that is open", o.path(name))
 	}
@@ -100,9 +102,14 @@ func (o osFiles) rename(from, to string) error { return os.Rename(o.path(from), 
 func (o osFiles) remove(name string) error     { return os.Remove(o.path(name)) }
 func (o osFiles) syncDir() error               { return syncDir(o.dir) }
 
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	direct direct
+}
 
-func (f osFile) size() (int64, error) {
+func (f *osFile) Close() error { return errors.Join(f.direct.close(), f.File.Close()) }
+
+func (f *osFile) size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (f osFile) sync() error {
+func (f *osFile) sync() error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))
 		if !errors.Is(err, unix.EINTR) {
@@ -15,7 +15,7 @@ func (f osFile) sync() error {
 	}
 }
 
-func (f osFile) allocate(size int64) error {
+func (f *osFile) allocate(size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
 		switch {

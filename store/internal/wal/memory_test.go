@@ -41,6 +41,13 @@ type change struct {
 
 func newMemory() *memory { return &memory{names: map[string]*inode{}, durable: map[string]*inode{}} }
 
+// openInline opens a log that makes files ahead before it goes on, so that tests may look at the disk.
+func openInline(disk files, segmentBytes int64) (*Log, error) {
+	l := newLog(disk, "disk", segmentBytes)
+	l.start = func(f func()) { f() }
+	return l, l.open()
+}
+
 // put makes a file that is on disk.
 func (m *memory) put(name string, content []byte) {
 	n := &inode{slices.Clone(content), slices.Clone(content)}
@@ -261,6 +268,17 @@ func (f *memoryFile) WriteAt(p []byte, at int64) (int, error) {
 	f.grow(int(at) + len(p))
 	copy(f.n.now[at:], p)
 	return len(p), err
+}
+
+// appendAt does with what is behind p what direct writes do.
+func (f *memoryFile) appendAt(p []byte, at int64) error {
+	end := at + int64(len(p))
+	whole := slices.Clone(p)
+	if behind := min((end+4095)&^4095, int64(len(f.n.now))) - end; behind > 0 {
+		whole = append(whole, make([]byte, behind)...)
+	}
+	_, err := f.WriteAt(whole, at)
+	return err
 }
 
 func (f *memoryFile) grow(size int) {

@@ -124,7 +124,7 @@ func (s *segment) place(places []location, at int64) []location {
 // seal ends a segment: the next one is there.
 func (s *segment) seal(nextFrame uint64) error {
 	p := appendUint64(make([]byte, frameHead, 64), s.number+1)
-	if _, err := s.file.WriteAt(finishFrame(p, kindSealed, nextFrame, s.salt), s.end); err != nil {
+	if err := s.file.appendAt(finishFrame(p, kindSealed, nextFrame, s.salt), s.end); err != nil {
 		return err
 	}
 	s.sealed = true

@@ -335,7 +335,7 @@ func (l *Log) commit(p []byte, k kind) (in *segment, at int64, err error) {
 			return nil, 0, err
 		}
 	}
-	if _, err := in.file.WriteAt(finishFrame(p, k, l.number, in.salt), in.end); err != nil {
+	if err := in.file.appendAt(finishFrame(p, k, l.number, in.salt), in.end); err != nil {
 		return nil, 0, err
 	}
 	if !l.bugs.noFrameSync && !(l.bugs.earlyFree && (k == kindDrop || k == kindCut)) {

@@ -226,7 +226,7 @@ func lastFrame(t *testing.T, p []byte) (last int) {
 // TestReadOfAFileUsedAgain has the entry that is being read dropped, and its file used again, before it is read.
 func TestReadOfAFileUsedAgain(t *testing.T) {
 	disk := newMemory()
-	l, err := openLog(disk, "disk", 4<<10)
+	l, err := openInline(disk, 4<<10)
 	require.NoError(t, err)
 	for i := uint64(1); i <= 3; i++ {
 		require.NoError(t, l.StoreLog(entry(i, 1000)))
