@@ -39,6 +39,7 @@ func (c *call) create(ctx context.Context) (*client.Response, error) {
 func (c *call) createFrom(ctx context.Context, make func() (kind.Instance, error)) (*client.Response, error) {
 	claimed, generated := 0, 0
 	for {
+		c.warnings = nil
 		obj, err := make()
 		if err != nil {
 			return nil, err
@@ -55,7 +56,7 @@ func (c *call) createFrom(ctx context.Context, make func() (kind.Instance, error
 			if generated++; c.req.Name == "" && generated < maxGenerateTries {
 				continue
 			}
-			return nil, apierrors.NewAlreadyExists(c.kind.GroupResource(), name)
+			return nil, c.exists(name)
 		}
 		if retry, err := c.again(ctx, err, &claimed); !retry {
 			return nil, err
@@ -63,10 +64,22 @@ func (c *call) createFrom(ctx context.Context, make func() (kind.Instance, error
 	}
 }
 
+// exists is what the client hears when the name is taken.
+func (c *call) exists(name string) error {
+	if c.req.Name == "" {
+		return apierrors.NewGenerateNameConflict(c.kind.GroupResource(), name, 1)
+	}
+	err := apierrors.NewAlreadyExists(c.kind.GroupResource(), name)
+	if e := c.cache.get(c.cache.key(c.req.Namespace, name)); e != nil && e.obj.GetDeletionTimestamp() != nil {
+		err.ErrStatus.Message = "object is being deleted: " + err.ErrStatus.Message
+	}
+	return err
+}
+
 // newObject takes the client's object through the pipeline, up to the store.
 func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance, error) {
 	if rv := obj.GetResourceVersion(); rv != "" {
-		return nil, badRequest("create %s: resourceVersion may not be set on a new object, it is %q", c.kind, rv)
+		return nil, badRequest("resourceVersion should not be set on objects to be created")
 	}
 	obj.SetNamespace(c.req.Namespace)
 	obj.SetUID(uuid.NewUUID())
@@ -89,6 +102,7 @@ func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance,
 		obj.SetName(base + rand.String(randomSuffix))
 	}
 	c.applyDefaults(obj)
+	c.owners(obj, textOwners)
 	if !c.applied {
 		c.cache.fields.Update(ctx, c.kind, "", nil, obj, c.manager())
 	}
@@ -96,6 +110,7 @@ func (c *call) newObject(ctx context.Context, obj kind.Instance) (kind.Instance,
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err
 	}
+	c.owners(obj, textOwnersAfter)
 	c.applyDefaults(obj)
 	if c.kind.Prepare != nil {
 		c.kind.Prepare(obj, nil)
@@ -125,7 +140,7 @@ func (c *call) applyDefaults(obj kind.Instance) {
 
 // warn keeps the warnings of the last attempt.
 func (c *call) warn(fromAdmission []string, obj, old kind.Instance) {
-	c.warnings = fromAdmission
+	c.warnings = append(c.warnings, fromAdmission...)
 	if c.kind.Warnings != nil {
 		c.warnings = append(c.warnings, c.kind.Warnings(obj, old)...)
 	}

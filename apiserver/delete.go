@@ -9,7 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
@@ -62,24 +63,12 @@ func (c *call) delete(ctx context.Context) (*client.Response, error) {
 
 func (c *call) checkDelete() error {
 	o := &c.req.Delete
-	var errs field.ErrorList
-	if p := o.PropagationPolicy; p != nil {
-		if o.OrphanDependents != nil {
-			errs = append(errs, field.Invalid(field.NewPath("propagationPolicy"), *p, "may not be given together with orphanDependents"))
-		}
-		all := []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan}
-		if !slices.Contains(all, *p) {
-			errs = append(errs, field.NotSupported(field.NewPath("propagationPolicy"), *p, all))
-		}
+	if errs := metavalidation.ValidateDeleteOptions(o); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "DeleteOptions"}, "", errs)
 	}
-	for _, d := range o.DryRun {
-		if d != metav1.DryRunAll {
-			errs = append(errs, field.NotSupported(field.NewPath("dryRun"), d, []string{metav1.DryRunAll}))
-		}
-		c.req.DryRun = true
-	}
-	if len(errs) > 0 {
-		return invalid(c.kind, c.req.Name, errs)
+	c.req.DryRun = c.req.DryRun || len(o.DryRun) > 0
+	if o.GracePeriodSeconds != nil && *o.GracePeriodSeconds < 0 {
+		o.GracePeriodSeconds = new(int64(1)) // what a negative period has always meant upstream
 	}
 	return nil
 }
@@ -90,32 +79,38 @@ func (c *call) preconditions(obj kind.Instance) error {
 		return nil
 	}
 	if p.UID != nil && *p.UID != obj.GetUID() {
-		return conflict(c.kind, c.req.Name, "precondition: the uid is %s, the request wants %s", obj.GetUID(), *p.UID)
+		return conflict(c.kind, c.req.Name, "the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated",
+			*p.UID, obj.GetUID())
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return conflict(c.kind, c.req.Name, "precondition: the resourceVersion is %s, the request wants %s", obj.GetResourceVersion(), *p.ResourceVersion)
+		return conflict(c.kind, c.req.Name, "the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified",
+			*p.ResourceVersion, obj.GetResourceVersion())
 	}
 	return nil
 }
 
 // marked decides what a delete does at the time at: the object goes, or stays as the answered copy, or (nil) as it is.
 func (c *call) marked(old kind.Instance, at metav1.Time) (obj kind.Instance, gone bool) {
-	if c.kind.Terminate != nil && old.GetDeletionTimestamp() == nil {
+	requested, pending := c.req.Delete.GracePeriodSeconds, old.GetDeletionGracePeriodSeconds()
+	again := old.GetDeletionTimestamp() != nil
+	waiting := again && pending != nil && *pending > 0
+	shorter := waiting && requested != nil && *requested < *pending
+	if waiting && !shorter {
+		return nil, false // a deletion that has begun can only be made quicker
+	}
+	if c.kind.Terminate != nil && !again {
 		old = c.kind.Copy(old)
 		c.kind.Terminate(old)
 	}
 	var grace int64
-	if c.kind.GracePeriod != nil {
-		grace = max(0, c.kind.GracePeriod(old, c.req.Delete.GracePeriodSeconds))
+	switch {
+	case shorter:
+		grace = *requested
+	case c.kind.GracePeriod != nil && !again:
+		grace = max(0, c.kind.GracePeriod(old, requested))
 	}
 	finalizers := c.finalizers(old)
-	pending := old.GetDeletionGracePeriodSeconds()
-	again := old.GetDeletionTimestamp() != nil
-	shorter := again && pending != nil && grace < *pending
-	waits := grace > 0 && !again || again && !shorter && pending != nil && *pending > 0
-	if shorter && grace > 0 {
-		waits = true
-	}
+	waits := grace > 0
 	if !waits && len(finalizers) == 0 && !keptBySpec(old) {
 		return nil, true
 	}
@@ -139,6 +134,7 @@ func (c *call) marked(old kind.Instance, at metav1.Time) (obj kind.Instance, gon
 		ends := metav1.NewTime(began.Add(time.Duration(grace) * time.Second))
 		if ends.Before(&at) {
 			ends = at
+			grace = min(grace, 1) // it is over, and who stops the object still has to be told
 		}
 		obj.SetDeletionTimestamp(&ends)
 		obj.SetDeletionGracePeriodSeconds(&grace)

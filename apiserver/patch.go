@@ -5,14 +5,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/mergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
@@ -84,22 +91,67 @@ func (c *call) decodePatched(document []byte) (kind.Instance, error) {
 	obj, err := c.kind.DecodeJSON(document, c.req.FieldValidation != metav1.FieldValidationIgnore)
 	var strict *kind.StrictError
 	switch {
-	case errors.As(err, &strict) && c.req.FieldValidation == metav1.FieldValidationWarn:
-		c.ignored = c.ignored[:0]
-		for _, p := range strict.Problems {
-			c.ignored = append(c.ignored, p.Error())
-		}
+	case errors.As(err, &strict):
 	case errors.Is(err, kind.ErrWrongKind):
 		return nil, badRequest("patch %s: apiVersion and kind may not be changed: %v", c.kind, err)
-	case errors.As(err, &strict):
-		return nil, badRequest("patch %s: %v", c.kind, err)
 	case err != nil:
-		return nil, invalid(c.kind, c.req.Name, field.ErrorList{field.Invalid(field.NewPath("patch"), string(shorten(c.req.PatchData)), err.Error())})
+		return nil, invalidPatch(document, err)
+	}
+	if c.req.FieldValidation != metav1.FieldValidationIgnore {
+		problems := slices.Clone(c.sloppy)
+		if strict != nil {
+			problems = append(problems, strict.Problems...)
+		}
+		switch {
+		case len(problems) == 0:
+		case c.req.FieldValidation == metav1.FieldValidationWarn:
+			c.ignored = c.ignored[:0]
+			for _, p := range problems {
+				c.ignored = append(c.ignored, p.Error())
+			}
+		default:
+			return nil, invalidPatch(document, runtime.NewStrictDecodingError(problems))
+		}
 	}
 	if obj.GetName() != c.req.Name || obj.GetNamespace() != c.req.Namespace {
 		return nil, badRequest("patch %s %s: metadata.name and metadata.namespace may not be changed, to %q and %q", c.kind, c.req.Name, obj.GetName(), obj.GetNamespace())
 	}
 	return obj, nil
+}
+
+// invalidPatch says what is wrong with the outcome of a patch, as upstream.
+func invalidPatch(document []byte, err error) error {
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(shorten(document)), shortened(err.Error(), maxDetail))})
+}
+
+// proofread finds what is wrong with how the patch itself is written: keys that are there twice, and parts of operations that nobody
+// knows.
+func (c *call) proofread() {
+	if c.req.FieldValidation == metav1.FieldValidationIgnore {
+		return
+	}
+	var into any = &map[string]any{}
+	if c.req.PatchType == types.JSONPatchType {
+		into = &[]operation{}
+	}
+	problems, err := kjson.UnmarshalStrict(c.req.PatchData, into)
+	if err != nil {
+		return // who reads the patch says so
+	}
+	for i, p := range problems {
+		if c.req.PatchType == types.JSONPatchType {
+			problems[i] = fmt.Errorf("json patch %w", p)
+		}
+	}
+	c.sloppy = problems
+}
+
+// operation is one step of a JSON patch.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	From  string `json:"from"`
+	Value any    `json:"value"`
 }
 
 // maxPatchWork bounds the bytes that are read when a document is decoded anew at each level, as the patch libraries do.
@@ -114,6 +166,7 @@ func (c *call) safePatcher() (patcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.proofread()
 	return func(document []byte, sample any) (out []byte, err error) {
 		defer func() {
 			if v := recover(); v != nil {
@@ -177,6 +230,9 @@ func (c *call) patcher() (patcher, error) {
 					changes, structures(document))
 			}
 			out, err := strategicpatch.StrategicMergePatch(document, data, sample)
+			if errors.Is(err, mergepatch.ErrNoListOfLists) || errors.Is(err, mergepatch.ErrPatchContentNotMatchRetainKeys) {
+				return nil, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, "%v", err)
+			}
 			if err != nil {
 				return nil, badRequest("strategic merge patch: %v", err)
 			}
@@ -193,8 +249,8 @@ func (c *call) jsonPatcher(data []byte) (patcher, error) {
 		return nil, badRequest("JSON patch: %v", err)
 	}
 	if len(patch) > maxPatchOperations {
-		return nil, status(http.StatusRequestEntityTooLarge, metav1.StatusReasonRequestEntityTooLarge,
-			"the JSON patch has %d operations, at most %d are allowed", len(patch), maxPatchOperations)
+		return nil, apierrors.NewRequestEntityTooLargeError(
+			fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxPatchOperations, len(patch)))
 	}
 	opts := jsonpatch.NewApplyOptions()
 	opts.AccumulatedCopySizeLimit = maxObjectBytes

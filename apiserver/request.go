@@ -35,6 +35,7 @@ type call struct {
 	req      client.Request // a shallow copy; Object is still the caller's
 	applied  bool           // the object is the outcome of a server-side apply, which has settled who manages its fields
 	warnings []string       // of the last attempt
+	sloppy   []error        // how a patch is written, where that is not an error by itself
 	ignored  []string       // fields of a patch that do not exist, when the client wants a warning only
 
 	guard  func(ctx context.Context, old *entry) (*beside, error) // decides for each attempt of a delete what else it writes, or refuses; nil: nothing

@@ -4,14 +4,19 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/keelson-dev/keelson/apiserver/client"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
-// textModified is upstream's, which people look for in their logs.
-const textModified = "the object has been modified; please apply your changes to the latest version and try again"
+// Why an update is refused, in the words of upstream, which people look for in their logs.
+const (
+	textModified = "the object has been modified; please apply your changes to the latest version and try again"
+	textOtherUID = "Precondition failed: UID in precondition: %s, UID in object meta: %s"
+)
 
 // proposal makes the object that the client wants from the newest one, which it must not change.
 type proposal func(old kind.Instance) (kind.Instance, error)
@@ -20,7 +25,38 @@ func (c *call) update(ctx context.Context) (*client.Response, error) {
 	if _, err := c.object(); err != nil {
 		return nil, err
 	}
+	if c.kind.CreateOnUpdate && c.req.Subresource == "" {
+		if resp, err := c.createByUpdate(ctx); resp != nil || err != nil {
+			return resp, err
+		}
+	}
 	return c.modify(ctx, func(kind.Instance) (kind.Instance, error) { return c.object() })
+}
+
+// createByUpdate creates an object that is not there, for kinds that let an update do so. It answers nothing when the object is there.
+func (c *call) createByUpdate(ctx context.Context) (*client.Response, error) {
+	if _, err := c.current(ctx); !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	if err := c.authorize(ctx, client.Create); err != nil {
+		return nil, err
+	}
+	resp, err := c.createFrom(ctx, func() (kind.Instance, error) {
+		obj, err := c.object()
+		if err != nil {
+			return nil, err
+		}
+		if uid := obj.GetUID(); uid != "" {
+			return nil, conflict(c.kind, c.req.Name, textOtherUID, uid, "")
+		}
+		obj.SetName(c.req.Name)
+		obj.SetResourceVersion("")
+		return obj, nil
+	})
+	if apierrors.IsAlreadyExists(err) {
+		return nil, nil
+	}
+	return resp, err
 }
 
 // modify takes a proposal through the pipeline, again when another writer was faster.
@@ -30,6 +66,7 @@ func (c *call) modify(ctx context.Context, propose proposal) (*client.Response, 
 		if err != nil {
 			return nil, err
 		}
+		c.warnings = nil
 		obj, err := propose(old.obj)
 		if err != nil {
 			return nil, err
@@ -62,7 +99,11 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 		return nil, conflict(c.kind, c.req.Name, "%s", textModified)
 	}
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && c.req.Verb != client.Patch { // there it is a change of an immutable field
-		return nil, conflict(c.kind, c.req.Name, "Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, old.GetUID())
+		return nil, conflict(c.kind, c.req.Name, textOtherUID, uid, old.GetUID())
+	}
+	if obj.GetResourceVersion() == "" && c.kind.NeedsVersion && c.req.Verb == client.Update {
+		return nil, apierrors.NewInvalid(schema.GroupKind{Group: c.kind.Group, Kind: c.kind.Plural}, c.req.Name, field.ErrorList{
+			field.Invalid(metadataPath.Child("resourceVersion"), 0, "must be specified for an update")})
 	}
 	whole := c.req.Subresource == "" || c.req.Subresource == subScale
 	part, partial := c.kind.Parts[c.req.Subresource]
@@ -83,11 +124,15 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 	if whole {
 		c.applyDefaults(obj)
 	}
+	if c.req.Verb == client.Update {
+		c.owners(obj, textOwners)
+	}
 	c.manage(ctx, obj, old)
 	r := c.admissionRequest(client.Update, obj, old)
 	if err := c.server.admission.Mutate(ctx, r); err != nil {
 		return nil, err
 	}
+	c.owners(obj, textOwnersAfter)
 	if c.req.Subresource == subStatus && c.kind.PrepareStatus != nil {
 		c.kind.PrepareStatus(obj, old)
 	}
@@ -123,7 +168,7 @@ func (c *call) changed(ctx context.Context, obj, old kind.Instance) (kind.Instan
 	if whole {
 		c.warn(r.Warnings, obj, old)
 	} else {
-		c.warnings = r.Warnings
+		c.warnings = append(c.warnings, r.Warnings...)
 	}
 	return obj, nil
 }
@@ -138,11 +183,11 @@ func (c *call) carryOver(obj, old kind.Instance, whole bool) {
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())
 	}
-	if created := obj.GetCreationTimestamp(); created.IsZero() {
-		obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	if created := old.GetCreationTimestamp(); !created.IsZero() {
+		obj.SetCreationTimestamp(created)
 	}
-	if obj.GetDeletionTimestamp().IsZero() {
-		obj.SetDeletionTimestamp(old.GetDeletionTimestamp().DeepCopy())
+	if at := old.GetDeletionTimestamp(); !at.IsZero() {
+		obj.SetDeletionTimestamp(at.DeepCopy())
 	}
 	if g := old.GetDeletionGracePeriodSeconds(); obj.GetDeletionGracePeriodSeconds() == nil && g != nil {
 		seconds := *g

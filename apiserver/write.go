@@ -39,8 +39,11 @@ func (c *call) store(ctx context.Context, old *entry, obj kind.Instance) (kind.I
 		return old.obj, nil
 	}
 	if c.req.DryRun {
-		if old != nil {
+		switch {
+		case old != nil:
 			obj.SetResourceVersion(client.FormatRevision(old.rev))
+		case c.cache.get(key) != nil:
+			return nil, errExists
 		}
 		return obj, nil
 	}

@@ -182,7 +182,6 @@ func TestUpdate(t *testing.T) {
 
 	for name, change := range map[string]func(*fleet){
 		"uid":      func(f *fleet) { f.UID = "other" },
-		"created":  func(f *fleet) { f.CreationTimestamp = metav1.Unix(1, 0) },
 		"deletion": func(f *fleet) { at := metav1.Unix(1, 0); f.DeletionTimestamp = &at },
 		"grace":    func(f *fleet) { f.DeletionGracePeriodSeconds = new(int64) },
 		"invalid":  func(f *fleet) { f.Spec.Size = -1 },
@@ -193,6 +192,12 @@ func TestUpdate(t *testing.T) {
 		_, err := typed.Update(ctx, f)
 		require.Contains(t, []metav1.StatusReason{metav1.StatusReasonInvalid, metav1.StatusReasonConflict}, reason(err), name)
 	}
+	born := newFleet("lobby", 2)
+	born.CreationTimestamp, born.Generation = metav1.Unix(1, 0), 77
+	fifth, err := typed.Update(ctx, born)
+	require.NoError(t, err)
+	require.Equal(t, first.CreationTimestamp, fifth.CreationTimestamp, "what the server sets is not the client's to say")
+	require.Equal(t, int64(2), fifth.Generation)
 	_, err = typed.Update(ctx, newFleet("gone", 1))
 	require.True(t, apierrors.IsNotFound(err), err)
 }
@@ -235,7 +240,7 @@ func TestPatch(t *testing.T) {
 		"json too long":      {types.JSONPatchType, "[" + strings.Repeat(`{"op":"test","path":"/kind","value":"Fleet"},`, 10_000) + `{"op":"test","path":"/kind","value":"Fleet"}]`, metav1.StatusReasonRequestEntityTooLarge},
 		"merge":              {types.MergePatchType, `{"metadata":{"labels":{"x":"y"}}}`, ""},
 		"merge garbage":      {types.MergePatchType, `[]`, metav1.StatusReasonBadRequest},
-		"merge unknown":      {types.MergePatchType, `{"spec":{"sise":3}}`, metav1.StatusReasonBadRequest},
+		"merge unknown":      {types.MergePatchType, `{"spec":{"sise":3}}`, metav1.StatusReasonInvalid},
 		"merge wrong type":   {types.MergePatchType, `{"spec":{"size":"many"}}`, metav1.StatusReasonInvalid},
 		"merge another kind": {types.MergePatchType, `{"kind":"Pod"}`, metav1.StatusReasonBadRequest},
 		"stale":              {types.MergePatchType, `{"metadata":{"resourceVersion":"1"}}`, metav1.StatusReasonConflict},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -25,6 +26,7 @@ type checkedLog struct {
 	onFail func(error)
 	failed atomic.Pointer[error]
 	seal   *sealer   // nil: nothing is encrypted
+	spare  []byte    // for the entries that are stored next; only StoreLogs, which Raft calls once at a time, uses it
 	writes *patience // nil: without end
 }
 
@@ -168,24 +170,22 @@ func entrySum(entry *raft.Log, data []byte) uint32 {
 	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, data)
 }
 
-// wrap returns the data of an entry as they are stored. They share no memory with the entry.
-func (s *checkedLog) wrap(entry *raft.Log) ([]byte, error) {
+// wrap appends the data of an entry as they are stored.
+func (s *checkedLog) wrap(p []byte, entry *raft.Log) ([]byte, error) {
 	key, err := s.seal.forEntry()
 	if err != nil {
 		return nil, err
 	}
-	var data []byte
+	start := len(p)
 	if key == nil {
-		data = make([]byte, 0, len(entry.Data)+logTrailer)
-		data = append(append(data, entry.Data...), formPlain)
+		p = append(append(p, entry.Data...), formPlain)
 	} else {
-		data = make([]byte, 0, len(entry.Data)+key.sealedSize()+logTrailer)
-		if data, err = s.seal.sealEntry(data, key, entry); err != nil {
+		if p, err = s.seal.sealEntry(slices.Grow(p, len(entry.Data)+key.sealedSize()+logTrailer), key, entry); err != nil {
 			return nil, err
 		}
-		data = append(data, formAES)
+		p = append(p, formAES)
 	}
-	return binary.BigEndian.AppendUint32(data, entrySum(entry, data)), nil
+	return binary.BigEndian.AppendUint32(p, entrySum(entry, p[start:])), nil
 }
 
 // StoreLog implements raft.LogStore.
@@ -196,20 +196,34 @@ func (s *checkedLog) StoreLogs(entries []*raft.Log) error {
 	if err := s.failed.Load(); err != nil {
 		return *err
 	}
+	size := 0
+	for _, e := range entries {
+		size += len(e.Data) + logTrailer
+	}
+	p := slices.Grow(s.spare[:0], size)
+	s.spare = nil // should the disk hang, it is not known what is still read
 	summed := make([]raft.Log, len(entries))
 	pointers := make([]*raft.Log, len(entries))
 	for i, e := range entries {
-		summed[i] = *e
-		data, err := s.wrap(e)
-		if err != nil {
+		start := len(p)
+		var err error
+		if p, err = s.wrap(p, e); err != nil {
 			s.fail(err)
 			return err
 		}
-		summed[i].Data = data
+		summed[i] = *e
+		summed[i].Data = p[start:len(p):len(p)]
 		pointers[i] = &summed[i]
 	}
-	return s.store(func() error { return s.logs.StoreLogs(pointers) })
+	err := s.store(func() error { return s.logs.StoreLogs(pointers) })
+	if _, copied := s.logs.(interface{ CopiesEntries() }); copied && err == nil && cap(p) <= spareBytes {
+		s.spare = p
+	}
+	return err
 }
+
+// spareBytes is the size up to which the memory for entries is kept for the next ones.
+const spareBytes = 1 << 20
 
 // store runs f, which writes, and which may outlive this call if the disk hangs.
 func (s *checkedLog) store(f func() error) error {

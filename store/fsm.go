@@ -121,6 +121,7 @@ func (m *machine) entry(entry *raft.Log, outcomes *[]outcome) ([]result, error) 
 	version := m.state.version
 	// Of another member's commands nobody here wants to know the results.
 	wanted := len(commands) > 0 && (m.session == 0 || commands[0].session == 0 || commands[0].session == m.session)
+	m.state.expect(len(commands))
 	var results []result
 	if wanted {
 		results = make([]result, len(commands))

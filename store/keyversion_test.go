@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,4 +87,43 @@ func TestOldViews(t *testing.T) {
 			require.Nil(t, v.moved)
 		}
 	}
+}
+
+// TestViewsWhileWriting reads views twice while a writer changes, deletes and compacts: what a view has stays as it is.
+func TestViewsWhileWriting(t *testing.T) {
+	s, err := Open(t.Context(), Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	name := func(i int) []byte { return fmt.Appendf(nil, "k%02d", i%60) }
+	var over atomic.Bool
+	var readers sync.WaitGroup
+	for r := range 2 {
+		readers.Go(func() {
+			for i := r; !over.Load(); i++ {
+				v, err := s.SerializableView()
+				require.NoError(t, err)
+				kv, found := v.Get(name(i))
+				all, err := v.Range(RangeRequest{Key: []byte{0}, End: []byte{0}})
+				require.NoError(t, err)
+				require.Len(t, all.KVs, int(all.Count))
+				again, foundAgain := v.Get(name(i))
+				require.Equal(t, found, foundAgain)
+				require.Equal(t, kv, again)
+				require.LessOrEqual(t, kv.ModRevision, v.Revision())
+			}
+		})
+	}
+	for i := range 3000 {
+		switch {
+		case i%50 == 49:
+			require.NoError(t, s.Compact(t.Context(), s.current.Load().revision-int64(i%7)))
+		case i%17 == 16:
+			_, err = s.Delete(t.Context(), DeleteRequest{Key: name(i)})
+		default:
+			_, err = s.Put(t.Context(), PutRequest{Key: name(i * 7), Value: name(i)})
+		}
+		require.NoError(t, err)
+	}
+	over.Store(true)
+	readers.Wait()
 }

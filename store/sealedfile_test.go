@@ -181,10 +181,10 @@ func TestSealedEntries(t *testing.T) {
 	s := testSealer(t, 7, testKey("k"))
 	log := &checkedLog{seal: s}
 	entry := raft.Log{Index: 5, Term: 2, Type: raft.LogCommand, Data: []byte("a secret")}
-	stored, err := log.wrap(&entry)
+	stored, err := log.wrap(nil, &entry)
 	require.NoError(t, err)
 	require.NotContains(t, string(stored), "secret")
-	again, err := log.wrap(&entry)
+	again, err := log.wrap(nil, &entry)
 	require.NoError(t, err)
 	require.NotEqual(t, stored, again)
 	resum := func(e raft.Log) *raft.Log {
@@ -215,7 +215,7 @@ func TestSealedEntries(t *testing.T) {
 	// A new subkey after so many entries, and what the old one sealed stays readable.
 	before := s.current
 	s.left = 0
-	next, err := log.wrap(&entry)
+	next, err := log.wrap(nil, &entry)
 	require.NoError(t, err)
 	require.NotEqual(t, before.salt, s.current.salt)
 	for _, p := range [][]byte{stored, next} {

@@ -121,6 +121,12 @@ func (st *state) snapshot() *view {
 	return &v
 }
 
+// expect makes room for what so many commands will change, since it is likely one event each.
+func (st *state) expect(commands int) {
+	st.events = slices.Grow(st.events, commands)
+	st.buffer = slices.Grow(st.buffer, commands)
+}
+
 // drain returns what has changed since the last call.
 func (st *state) drain() ([]change, []leaseNote) {
 	changes, notes, end := st.events, st.notes, len(st.buffer)

@@ -14,7 +14,7 @@ func Kinds() []*kind.Kind { return KindsWith(Options{}) }
 
 // KindsWith is Kinds with some rules changed.
 func KindsWith(o Options) []*kind.Kind {
-	return []*kind.Kind{
+	return updates([]*kind.Kind{
 		configMaps().of(kind.ConfigMap),
 		endpoints(o).of(kind.Endpoints),
 		events().of(kind.Event),
@@ -77,5 +77,5 @@ func KindsWith(o Options) []*kind.Kind {
 		resourceClaimTemplates().of(kind.ResourceClaimTemplate),
 		resourceSlices().of(kind.ResourceSlice),
 		storageVersionMigrations().of(kind.StorageVersionMigration),
-	}
+	})
 }

@@ -53,7 +53,10 @@ func ordered(entries []metav1.ManagedFieldsEntry) ([]metav1.ManagedFieldsEntry, 
 		if out[i].FieldsV1 == nil {
 			continue
 		}
-		set, err := sortedSet(rawOf(out[i]), 0)
+		if nesting(rawOf(out[i])) > maxSetDepth {
+			return nil, fmt.Errorf("metadata.managedFields[%d].fieldsV1: %w", i, errSetDepth)
+		}
+		set, err := sortedSet(rawOf(out[i]))
 		if err != nil {
 			return nil, fmt.Errorf("metadata.managedFields[%d].fieldsV1: %w", i, err)
 		}
@@ -63,10 +66,27 @@ func ordered(entries []metav1.ManagedFieldsEntry) ([]metav1.ManagedFieldsEntry, 
 	return out, nil
 }
 
-func sortedSet(raw []byte, depth int) ([]byte, error) {
-	if depth > maxSetDepth {
-		return nil, errSetDepth
+// nesting is how deep JSON is nested.
+func nesting(raw []byte) int {
+	deepest, now, quoted := 0, 0, false
+	for i := 0; i < len(raw); i++ {
+		switch b := raw[i]; {
+		case quoted && b == '\\':
+			i++
+		case b == '"':
+			quoted = !quoted
+		case quoted:
+		case b == '{':
+			now++
+			deepest = max(deepest, now)
+		case b == '}':
+			now--
+		}
 	}
+	return deepest
+}
+
+func sortedSet(raw []byte) ([]byte, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
 		return nil, err
@@ -103,7 +123,7 @@ func sortedSet(raw []byte, depth int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		below, err := sortedSet(members[m.key], depth+1)
+		below, err := sortedSet(members[m.key])
 		if err != nil {
 			return nil, err
 		}

@@ -87,11 +87,16 @@ func (m *Manager) update(ctx context.Context, k *kind.Kind, subresource string, 
 //
 // The error is an *apierrors.StatusError: a 409 with a cause per field when others own what the configuration changes, unless
 // force takes the fields over; a 400 when the configuration does not fit the kind.
-func (m *Manager) Apply(ctx context.Context, k *kind.Kind, subresource string, live kind.Instance, configuration map[string]any, manager string, force bool) (kind.Instance, error) {
+func (m *Manager) Apply(ctx context.Context, k *kind.Kind, subresource string, live kind.Instance, configuration map[string]any, manager string, force bool) (merged kind.Instance, err error) {
 	general, err := m.general(ctx, k, subresource)
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
+	defer func() { // structured-merge-diff takes some shapes of values for granted
+		if v := recover(); v != nil {
+			merged, err = nil, apierrors.NewBadRequest(fmt.Sprintf("the configuration does not fit the object: %v", v))
+		}
+	}()
 	out, err := general.Apply(wrap(k, live), &unstructured.Unstructured{Object: configuration}, manager, force)
 	var status *apierrors.StatusError
 	switch {
@@ -162,7 +167,7 @@ func filterOf(k *kind.Kind, subresource string) fieldpath.Filter {
 			fieldpath.MakePrefixMatcherOrDie("metadata", "labels"),
 			fieldpath.MakePrefixMatcherOrDie("metadata", "annotations"),
 		)
-	case k.Status:
+	case k.Status && subresource == "":
 		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(fieldpath.MakePathOrDie("status")))
 	}
 	return nil

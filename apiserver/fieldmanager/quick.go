@@ -35,7 +35,7 @@ func visits(k *kind.Kind, subresource string) func(parent, name string) bool {
 		case subresource == subStatus:
 			return name == "status"
 		}
-		return name != "status" || !k.Status
+		return name != "status" || !k.Status || subresource != ""
 	}
 }
 

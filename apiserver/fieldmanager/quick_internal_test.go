@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,6 +35,27 @@ func TestQuickIsTheGeneral(t *testing.T) {
 		})
 	}
 	require.Greater(t, quick, 5*general, "the quick way is taken: %d times, %d not", quick, general)
+}
+
+// TestPodsWithPortsAreQuick: the schema gives a port's key a default that is a number.
+func TestPodsWithPortsAreQuick(t *testing.T) {
+	kinds := builtin.Kinds()
+	k := kinds[slices.IndexFunc(kinds, func(k *kind.Kind) bool { return k.Is(kind.Pod.Kind()) })]
+	require.NoError(t, k.Complete())
+	m := New(func() []*kind.Kind { return []*kind.Kind{k} })
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "b", UID: "1"}}
+	k.Stamp(pod)
+	pod.Spec.Containers = []corev1.Container{{Name: "main", Ports: []corev1.ContainerPort{{ContainerPort: 80}, {ContainerPort: 53, Protocol: corev1.ProtocolUDP}}}}
+	k.Default(pod)
+	require.True(t, m.quick(k, "", nil, pod, "m"))
+	require.Contains(t, string(pod.ManagedFields[0].FieldsV1.GetRawBytes()), `"k:{\"containerPort\":80,\"protocol\":\"TCP\"}"`)
+	changed := pod.DeepCopy()
+	changed.Spec.Containers[0].Ports[1].ContainerPort = 54
+	require.True(t, m.quick(k, "", pod, changed, "m"))
+	general := pod.DeepCopy()
+	general.Spec.Containers[0].Ports[1].ContainerPort = 54
+	require.NoError(t, m.update(t.Context(), k, "", pod, general, "m"))
+	require.Equal(t, string(general.ManagedFields[0].FieldsV1.GetRawBytes()), string(changed.ManagedFields[0].FieldsV1.GetRawBytes()))
 }
 
 func testQuick(t *testing.T, k *kind.Kind) (quick, general int) {
@@ -261,4 +284,36 @@ func FuzzParseSet(f *testing.F) {
 		entry.FieldsV1.SetRawBytes(raw)
 		_, _ = ordered([]metav1.ManagedFieldsEntry{entry})
 	})
+}
+
+// TestShapes tells which fields of the built-in kinds are left to structured-merge-diff: those that may hold anything.
+func TestShapes(t *testing.T) {
+	var found []string
+	for _, k := range builtin.Kinds() {
+		require.NoError(t, k.Complete())
+		made, err := newTypes(k)
+		require.NoError(t, err)
+		seen := map[*shape]bool{}
+		var walk func(s *shape, path string)
+		walk = func(s *shape, path string) {
+			if seen[s] {
+				return
+			}
+			seen[s] = true
+			if s.form == strange && !strings.HasSuffix(path, "managedFields[].fieldsV1") { // which nobody manages
+				found = append(found, path)
+			}
+			for _, f := range s.fields {
+				walk(f.shape, path+"."+f.name)
+			}
+			if s.elem != nil {
+				walk(s.elem, path+"[]")
+			}
+		}
+		walk(made.shape, k.Name)
+	}
+	require.Equal(t, []string{
+		"ControllerRevision.data", "DeviceClass.spec.config[].opaque.parameters", "ResourceClaim.spec.devices.config[].opaque.parameters",
+		"ResourceClaimTemplate.spec.spec.devices.config[].opaque.parameters",
+	}, found)
 }

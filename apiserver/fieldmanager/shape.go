@@ -3,6 +3,7 @@ package fieldmanager
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -186,6 +187,11 @@ func (s *shapes) keyed(out *shape, l *schema.List) {
 				k.other = `"` + d + `"`
 			case int64:
 				k.other = strconv.FormatInt(d, 10)
+			case float64: // as a schema that was read from JSON has it: 0 of containerPort
+				if d != math.Trunc(d) || math.Abs(d) > 1<<53 {
+					return
+				}
+				k.other = strconv.FormatInt(int64(d), 10)
 			default:
 				if k.other = fmt.Sprint(d); k.other != "true" && k.other != "false" {
 					return

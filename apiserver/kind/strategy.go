@@ -58,6 +58,12 @@ type Strategy struct {
 	// Scale makes the scale subresource; nil means there is none.
 	Scale *Scale
 
+	// CreateOnUpdate lets an update of an object that is not there create it.
+	CreateOnUpdate bool
+
+	// NeedsVersion refuses updates that do not say which version they were made from.
+	NeedsVersion bool
+
 	// GracePeriod answers how many seconds a deletion waits before the object goes; nil or 0 deletes at once.
 	// requested is nil when the client left the choice to the kind.
 	GracePeriod func(obj Instance, requested *int64) int64

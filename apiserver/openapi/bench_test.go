@@ -9,7 +9,7 @@ import (
 )
 
 func BenchmarkIndex(b *testing.B) {
-	kinds := set(b)
+	kinds := builtins(b)
 	for b.Loop() {
 		_, err := openapi.New(kinds, "v1.37.2").Index()
 		require.NoError(b, err)
@@ -17,7 +17,7 @@ func BenchmarkIndex(b *testing.B) {
 }
 
 func BenchmarkCoreJSON(b *testing.B) {
-	kinds := set(b)
+	kinds := builtins(b)
 	for b.Loop() {
 		_, err := openapi.New(kinds, "v1.37.2").V3("api/v1").Gzip(openapi.JSON)
 		require.NoError(b, err)
@@ -25,7 +25,7 @@ func BenchmarkCoreJSON(b *testing.B) {
 }
 
 func BenchmarkCoreProtobuf(b *testing.B) {
-	kinds := set(b)
+	kinds := builtins(b)
 	for b.Loop() {
 		_, err := openapi.New(kinds, "v1.37.2").V3("api/v1").Gzip(openapi.Protobuf)
 		require.NoError(b, err)
@@ -33,7 +33,7 @@ func BenchmarkCoreProtobuf(b *testing.B) {
 }
 
 func BenchmarkV2Protobuf(b *testing.B) {
-	kinds := set(b)
+	kinds := builtins(b)
 	for b.Loop() {
 		_, err := openapi.New(kinds, "v1.37.2").V2().Gzip(openapi.Protobuf)
 		require.NoError(b, err)
@@ -41,7 +41,7 @@ func BenchmarkV2Protobuf(b *testing.B) {
 }
 
 func BenchmarkSchemas(b *testing.B) {
-	kinds := set(b)
+	kinds := builtins(b)
 	for b.Loop() {
 		openapi.Schemas(kinds)
 	}

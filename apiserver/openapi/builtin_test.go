@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/kube-openapi/pkg/validation/spec"
@@ -79,7 +80,18 @@ func TestBuiltinFacts(t *testing.T) {
 // Every field that Go knows is in its schema and the reverse: an update of k8s.io/api without new data is found here.
 func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 	kinds := builtins(t)
-	schemas := openapi.Schemas(kinds)
+	data := map[string]map[string]json.RawMessage{} // and not Schemas, which would add what the data has not
+	schema := func(name string) *spec.Schema {
+		dot := strings.LastIndexByte(name, '.')
+		pkg := name[:dot]
+		if data[pkg] == nil {
+			data[pkg] = openapi.ReadPackage(t, pkg)
+		}
+		require.Contains(t, data[pkg], name[dot+1:])
+		s := new(spec.Schema)
+		require.NoError(t, json.Unmarshal(data[pkg][name[dot+1:]], s))
+		return s
+	}
 	seen := map[reflect.Type]bool{}
 	var check func(t *testing.T, typ reflect.Type)
 	check = func(t *testing.T, typ reflect.Type) {
@@ -99,8 +111,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 			return
 		}
 		seen[typ] = true
-		s := schemas[named.OpenAPIModelName()]
-		require.NotNil(t, s, "%v", typ)
+		s := schema(named.OpenAPIModelName())
 		if _, ok := reflect.New(typ).Interface().(json.Marshaler); ok {
 			return // no fields on the wire
 		}
@@ -148,17 +159,24 @@ func TestAllDataIsReadable(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, len(files), 25)
 	total := int64(0)
+	read := map[string]map[string]json.RawMessage{}
+	of := func(pkg string) map[string]json.RawMessage {
+		if read[pkg] == nil {
+			read[pkg] = openapi.ReadPackage(t, pkg)
+		}
+		return read[pkg]
+	}
 	for _, name := range files {
 		info, err := os.Stat(name)
 		require.NoError(t, err)
 		total += info.Size()
 		pkg := strings.TrimSuffix(strings.TrimPrefix(name, "schemas/"), ".json.gz")
-		for typ, data := range openapi.ReadPackage(t, pkg) {
+		for typ, data := range of(pkg) {
 			var s spec.Schema
 			require.NoError(t, json.Unmarshal(data, &s), "%s.%s", pkg, typ)
 			for _, ref := range openapi.References(data) {
 				dot := strings.LastIndexByte(ref, '.')
-				require.Contains(t, openapi.ReadPackage(t, ref[:dot]), ref[dot+1:], "%s.%s refers to %s", pkg, typ, ref)
+				require.Contains(t, of(ref[:dot]), ref[dot+1:], "%s.%s refers to %s", pkg, typ, ref)
 			}
 		}
 	}
@@ -166,7 +184,7 @@ func TestAllDataIsReadable(t *testing.T) {
 }
 
 func TestSchemasOfOneKindServeItsMerges(t *testing.T) {
-	for _, k := range builtin.Kinds() {
+	for _, k := range []*kind.Kind{kind.Pod.Kind(), kind.Service.Kind(), kind.ClusterRole.Kind(), kind.EndpointSlice.Kind(), kind.Deployment.Kind()} {
 		s, err := kind.NewSet(k)
 		require.NoError(t, err)
 		schemas := openapi.Schemas(s)
@@ -221,12 +239,25 @@ func TestDocumentsFollowTheirKinds(t *testing.T) {
 	require.Equal(t, first["apis/apps/v1"], third["apis/apps/v1"])
 }
 
+func TestWatchPaths(t *testing.T) {
+	docs := openapi.New(set(t), "v1.37.2")
+	paths := v3(t, docs, "apis/apps/v1").Paths.Paths
+	require.Equal(t, "watchAppsV1DeploymentListForAllNamespaces", paths["/apis/apps/v1/watch/deployments"].Get.OperationId)
+	require.Equal(t, "watchAppsV1NamespacedDeploymentList", paths["/apis/apps/v1/watch/namespaces/{namespace}/deployments"].Get.OperationId)
+	require.Equal(t, "watchAppsV1NamespacedDeployment", paths["/apis/apps/v1/watch/namespaces/{namespace}/deployments/{name}"].Get.OperationId)
+	require.NotContains(t, v3(t, docs, "apis/garden.example.com/v1").Paths.Paths, "/apis/garden.example.com/v1/watch/trees")
+}
+
 func TestVerbsAndSubresources(t *testing.T) {
 	k := kind.Pod.With(kind.Strategy{Verbs: []string{"get", "list"}, Subresources: []string{"binding", "log", "exec", "proxy"}})
 	s, err := kind.NewSet(k.Kind(), kind.Node.Kind())
 	require.NoError(t, err)
 	paths := v3(t, openapi.New(s, "v1.37.2"), "api/v1").Paths.Paths
 	one := "/api/v1/namespaces/{namespace}/pods/{name}"
+	require.NotContains(t, paths, "/api/v1/watch/pods", "that verb is not served")
+	watch := paths["/api/v1/watch/nodes/{name}"].Get
+	require.Equal(t, "watchCoreV1Node watch", watch.OperationId+" "+watch.Extensions["x-kubernetes-action"].(string))
+	require.Equal(t, "watchCoreV1NodeList", paths["/api/v1/watch/nodes"].Get.OperationId)
 	require.NotNil(t, paths[one].Get)
 	require.Nil(t, paths[one].Delete)
 	require.Nil(t, paths["/api/v1/namespaces/{namespace}/pods"].Post)
@@ -245,4 +276,40 @@ func TestVerbsAndSubresources(t *testing.T) {
 	require.Contains(t, paths, one+"/proxy/{path}")
 	require.Equal(t, "deleteCoreV1CollectionNode", paths["/api/v1/nodes"].Delete.OperationId)
 	require.Equal(t, []string{"core_v1"}, paths["/api/v1/nodes"].Delete.Tags)
+}
+
+// newerReference is what core/v1's SecretReference might be in a later version.
+type newerReference struct {
+	Name    string          `json:"name,omitempty"`
+	Fresh   []freshPart     `json:"fresh,omitempty" patchStrategy:"merge" patchMergeKey:"id"`
+	Another *freshPart      `json:"another,omitempty"`
+	Pods    *corev1.PodSpec `json:"pods,omitempty"`
+}
+
+type freshPart struct {
+	ID   string          `json:"id"`
+	Self *newerReference `json:"self,omitempty"`
+}
+
+func (newerReference) OpenAPIModelName() string { return "io.k8s.api.core.v1.SecretReference" }
+
+func TestTypesThatAreNewerThanTheData(t *testing.T) {
+	newer := kind.Must(kind.Define[struct {
+		Ref    newerReference                `json:"ref"`
+		Volume corev1.PersistentVolumeSource `json:"volume"` // which is made of the older one
+	}, struct{}]("garden.example.com/v1", "Shed"))
+	s, err := kind.NewSet(newer.Kind())
+	require.NoError(t, err)
+	schemas := openapi.Schemas(s)
+	ref := schemas["io.k8s.api.core.v1.SecretReference"]
+	require.Contains(t, ref.Properties, "namespace", "what the data says stays")
+	require.Equal(t, "name is unique within a namespace to reference a secret resource.", ref.Properties["name"].Description)
+	require.Equal(t, []any{"id"}, ref.Properties["fresh"].Extensions["x-kubernetes-list-map-keys"])
+	part := schemas["com.github.keelson-dev.keelson.apiserver.openapi_test.freshPart"]
+	require.NotNil(t, part)
+	require.Equal(t, "#/components/schemas/io.k8s.api.core.v1.SecretReference", ptr(part.Properties["self"]).Ref.String())
+	require.Contains(t, schemas, "io.k8s.api.core.v1.PodSpec")
+	_, err = managedfields.NewTypeConverter(schemas, false)
+	require.NoError(t, err)
+	v3(t, openapi.New(s, "v1.37.2"), "apis/garden.example.com/v1")
 }

@@ -34,31 +34,35 @@ const (
 // Document is one document. It is built when it is first asked for, and kept compressed, as most clients want it. It is safe for
 // concurrent use.
 type Document struct {
-	hash   func() (string, error)
-	build  func() ([]byte, error)            // in JSON
+	build  func(*library) ([]byte, error)    // in JSON
 	encode func(data []byte) ([]byte, error) // from JSON into protobuf
 	shelf  *shelf
-}
 
-func newDocument(s *shelf, build func() ([]byte, error), encode func([]byte) ([]byte, error)) *Document {
-	d := &Document{build: build, encode: encode, shelf: s}
-	d.hash = sync.OnceValues(func() (string, error) {
-		data, err := build()
-		if err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("%X", sha512.Sum512(data)), nil
-	})
-	return d
+	mu  sync.Mutex
+	sum string // empty until it is asked for
 }
 
 // Hash changes when the document does.
-func (d *Document) Hash() (string, error) { return d.hash() }
+func (d *Document) Hash() (string, error) { return d.hash(&library{}) }
+
+// hash is Hash with a library that others have read in.
+func (d *Document) hash(l *library) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sum == "" {
+		data, err := d.build(l)
+		if err != nil {
+			return "", err
+		}
+		d.sum = fmt.Sprintf("%X", sha512.Sum512(data))
+	}
+	return d.sum, nil
+}
 
 // Gzip is the document, compressed. The bytes are shared and read-only.
 func (d *Document) Gzip(f Form) ([]byte, error) {
 	return d.shelf.get(shelfKey{d, f}, func() ([]byte, error) {
-		data, err := d.build()
+		data, err := d.build(&library{})
 		if err == nil && f == Protobuf {
 			data, err = d.encode(data)
 		}
@@ -129,9 +133,9 @@ func (d *Documents) Follow(kinds *kind.Set) *Documents {
 func (d *Documents) prepare(kinds *kind.Set, before *Documents) {
 	d.pages = pagesOf(kinds.All(), d.reviews)
 	known := sync.OnceValue(func() map[string][]metav1.GroupVersionKind { return namesOf(kinds.All()) })
-	builder := func() *builder {
+	builder := func(l *library) *builder {
 		b := newBuilder()
-		b.known = known()
+		b.library, b.known = l, known()
 		return b
 	}
 	for at, p := range d.pages {
@@ -139,9 +143,9 @@ func (d *Documents) prepare(kinds *kind.Set, before *Documents) {
 			d.v3[at] = before.v3[at]
 			continue
 		}
-		d.v3[at] = newDocument(d.shelf, func() ([]byte, error) { return p.assemble(builder(), d.version) }, encodeV3)
+		d.v3[at] = &Document{shelf: d.shelf, encode: encodeV3, build: func(l *library) ([]byte, error) { return p.assemble(builder(l), d.version) }}
 	}
-	d.v2 = newDocument(d.shelf, func() ([]byte, error) { return assembleV2(builder(), d.pages, d.version) }, encodeV2)
+	d.v2 = &Document{shelf: d.shelf, encode: encodeV2, build: func(l *library) ([]byte, error) { return assembleV2(builder(l), d.pages, d.version) }}
 	d.index = sync.OnceValues(d.makeIndex)
 }
 
@@ -162,8 +166,9 @@ func (d *Documents) makeIndex() ([]byte, error) {
 		URL string `json:"serverRelativeURL"`
 	}
 	paths := make(map[string]item, len(d.v3))
+	shared := &library{}
 	for _, p := range slices.Sorted(maps.Keys(d.v3)) {
-		hash, err := d.v3[p].Hash()
+		hash, err := d.v3[p].hash(shared)
 		if err != nil {
 			return nil, err
 		}

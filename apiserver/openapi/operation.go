@@ -121,9 +121,11 @@ func media(k *kind.Kind, watch bool) []string {
 	return out
 }
 
-func article(verb, name string) string { return verb + " " + withArticle(name) }
-
-func withArticle(name string) string {
+func withArticle(k *kind.Kind) string {
+	name := k.Name
+	if strings.EqualFold(name, k.Plural) { // Endpoints
+		return name
+	}
 	if name != "" && strings.ContainsRune("AEIOU", rune(name[0])) {
 		return "an " + name
 	}

@@ -1,8 +1,6 @@
 package openapi
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -89,9 +87,7 @@ func (b *builder) query(name string) []*spec3.Parameter {
 	if data == nil {
 		return nil
 	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		panic(fmt.Sprintf("openapi: the data of this program: %s: %v", name, err)) // no input: a test reads all of it
-	}
+	mustRead(name, data, &s)
 	var out []*spec3.Parameter
 	for _, field := range slices.Sorted(maps.Keys(s.Properties)) {
 		f := s.Properties[field]

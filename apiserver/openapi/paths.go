@@ -56,7 +56,7 @@ func (p *paths) resource(k *kind.Kind) {
 		path.Get = p.operation(k, "list", name, "list", "list or watch objects of kind "+k.Name, listParams()).answers(media(k, true), p.ref(list), 200).done()
 	}
 	if k.Serves("create") {
-		path.Post = p.operation(k, "create", name, "post", article("create", k.Name), writeParams(false)).takes(p.ref(object)).answers(read, p.ref(object), 200, 201, 202).done()
+		path.Post = p.operation(k, "create", name, "post", "create "+withArticle(k), writeParams(false)).takes(p.ref(object)).answers(read, p.ref(object), 200, 201, 202).done()
 	}
 	if k.Serves("deletecollection") {
 		path.Delete = p.operation(k, "delete", "Collection"+name, "deletecollection", "delete collection of "+k.Name, append(deleteParams(), collectionParams()...)).
@@ -75,11 +75,36 @@ func (p *paths) resource(k *kind.Kind) {
 		path.Patch = p.operation(k, "patch", name, "patch", "partially update the specified "+k.Name, writeParams(true)).patches(p, k).answers(read, p.ref(object), 200, 201).done()
 	}
 	if k.Serves("delete") {
-		path.Delete = p.operation(k, "delete", name, "delete", article("delete", k.Name), deleteParams()).takesMaybe(p.ref(p.meta("DeleteOptions"))).answers(read, p.status(), 200, 202).done()
+		path.Delete = p.operation(k, "delete", name, "delete", "delete "+withArticle(k), deleteParams()).takesMaybe(p.ref(p.meta("DeleteOptions"))).answers(read, p.status(), 200, 202).done()
 	}
 	for _, s := range k.SubresourceNames() {
 		p.subresource(k, s, one+"/"+s, name, params)
 	}
+	if k.Serves("watch") && k.Protobuf() { // custom resources never had the older form
+		p.watches(k, strings.TrimPrefix(collection, base), name)
+	}
+}
+
+// watches adds the older paths of watches. Clients use a parameter of lists instead. collection is the path behind that of the
+// version, name the operations' name of the kind.
+func (p *paths) watches(k *kind.Kind, collection, name string) {
+	base := "/" + Path(k.Group, k.Version) + "/watch/"
+	event := p.meta("WatchEvent")
+	p.b.addGVK(event, "", "v1", "WatchEvent")
+	p.b.addGVK(event, k.Group, k.Version, "WatchEvent")
+	add := func(at, id, action, description string, more ...*spec3.Parameter) {
+		params := append(append(listParams(), pretty()), more...)
+		p.add(base+at, params).Get = p.operation(k, "watch", id, action, description+": use the 'watch' parameter of lists instead.", nil).
+			answers(media(k, true), p.ref(event), 200).done()
+	}
+	list, single := "watch changes to a list of "+k.Name+". deprecated", "watch changes to an object of kind "+k.Name+". deprecated"
+	var params []*spec3.Parameter
+	if k.Namespaced {
+		add(k.Plural, k.Name+"ListForAllNamespaces", "watchlist", list)
+		params = append(params, inPath("namespace", "object name and auth scope, such as for teams and projects"))
+	}
+	add(collection, name+"List", "watchlist", list, params...)
+	add(collection+"/{name}", name, "watch", single, append(params, inPath("name", "name of the "+k.Name))...)
 }
 
 // subresource adds the path of one subresource. name is the operations' name of the kind.
@@ -97,7 +122,7 @@ func (p *paths) subresource(k *kind.Kind, sub, at, name string, params []*spec3.
 		case http.MethodGet:
 			path.Get = p.operation(k, "read", title, "get", "read "+sub+" of the specified "+k.Name, nil).of(sent).answers(read, schema, 200).done()
 		case http.MethodPost:
-			path.Post = p.operation(k, "create", title, "post", "create "+sub+" of "+withArticle(k.Name), writeParams(false)).of(sent).takes(schema).answers(read, schema, 200, 201, 202).done()
+			path.Post = p.operation(k, "create", title, "post", "create "+sub+" of "+withArticle(k), writeParams(false)).of(sent).takes(schema).answers(read, schema, 200, 201, 202).done()
 		case http.MethodPut:
 			path.Put = p.operation(k, "replace", title, "put", "replace "+sub+" of the specified "+k.Name, writeParams(false)).of(sent).takes(schema).answers(read, schema, 200, 201).done()
 		case http.MethodPatch:
@@ -145,7 +170,7 @@ func (p *paths) review(k *kind.Kind) {
 		at, scope = at+"namespaces/{namespace}/", "Namespaced"
 		params = append(params, inPath("namespace", "object name and auth scope, such as for teams and projects"))
 	}
-	p.add(at+k.Plural, params).Post = p.operation(k, "create", scope+k.Name, "post", article("create", k.Name), writeParams(false)).
+	p.add(at+k.Plural, params).Post = p.operation(k, "create", scope+k.Name, "post", "create "+withArticle(k), writeParams(false)).
 		takes(schema).answers(media(k, false), schema, 200, 201, 202).done()
 }
 

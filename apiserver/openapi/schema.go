@@ -20,12 +20,15 @@ const refPrefix = "#/components/schemas/"
 
 // builder collects schemas: of Go types, and built-in ones with everything that they refer to.
 type builder struct {
-	library
+	*library
 	names   map[reflect.Type]string
 	made    map[string]*spec.Schema    // from Go types
 	builtin map[string]json.RawMessage // from the library
 	gvks    map[string][]metav1.GroupVersionKind
 	given   map[string]bool // those of kinds without a Go type
+
+	followed map[reflect.Type]bool // see follow
+	newer    map[string]bool       // built-in ones that have become made ones by that
 
 	// known are the kinds that built-in schemas describe wherever they occur, such as the claim inside of a StatefulSet; nil: none.
 	known map[string][]metav1.GroupVersionKind
@@ -33,8 +36,8 @@ type builder struct {
 
 func newBuilder() *builder {
 	return &builder{
-		names: map[reflect.Type]string{}, made: map[string]*spec.Schema{},
-		builtin: map[string]json.RawMessage{}, gvks: map[string][]metav1.GroupVersionKind{}, given: map[string]bool{},
+		library: &library{}, names: map[reflect.Type]string{}, made: map[string]*spec.Schema{},
+		builtin: map[string]json.RawMessage{}, gvks: map[string][]metav1.GroupVersionKind{}, given: map[string]bool{}, followed: map[reflect.Type]bool{}, newer: map[string]bool{},
 	}
 }
 
@@ -54,9 +57,7 @@ func (b *builder) all() map[string]*spec.Schema {
 	out := b.made
 	for name, data := range b.builtin {
 		s := new(spec.Schema)
-		if err := json.Unmarshal(data, s); err != nil {
-			panic(fmt.Sprintf("openapi: the data of this program: %s: %v", name, err)) // no input: a test reads all of it
-		}
+		mustRead(name, data, s)
 		out[name] = s
 	}
 	for name, gvks := range b.gvks {
@@ -98,7 +99,7 @@ func (b *builder) components() (map[string]json.RawMessage, error) {
 
 // take adds a built-in schema and what it refers to. It reports whether there is one.
 func (b *builder) take(name string) bool {
-	if _, ok := b.builtin[name]; ok {
+	if _, ok := b.builtin[name]; ok || b.newer[name] {
 		return true
 	}
 	s := b.find(name)
@@ -162,6 +163,7 @@ func (b *builder) object(k *kind.Kind) string {
 		}
 	case b.take(name):
 		b.names[t] = name
+		b.follow(t, name)
 	case b.made[name] == nil:
 		if _, ok := b.names[t]; !ok { // one Go type may be behind two kinds
 			b.names[t] = name
@@ -210,6 +212,7 @@ func (b *builder) define(t reflect.Type) string {
 	name := typeName(t)
 	if b.take(name) {
 		b.names[t] = name
+		b.follow(t, name)
 		return name
 	}
 	for n := 2; b.has(name); n++ { // local types of one name
@@ -254,26 +257,17 @@ func (b *builder) structure(t reflect.Type) *spec.Schema {
 func (b *builder) fields(s *spec.Schema, t reflect.Type, docs map[string]string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" || !f.IsExported() && !f.Anonymous {
+		name, opts, embedded := wireName(f)
+		if embedded != nil {
+			inner := docsOf(embedded)
+			if embedded == typeMetaType {
+				inner = typeMetaDoc
+			}
+			b.fields(s, embedded, inner)
 			continue
 		}
-		if f.Anonymous && name == "" {
-			et := f.Type
-			if et.Kind() == reflect.Pointer {
-				et = et.Elem()
-			}
-			if et.Kind() == reflect.Struct {
-				inner := docsOf(et)
-				if et == typeMetaType {
-					inner = typeMetaDoc
-				}
-				b.fields(s, et, inner)
-				continue
-			}
-		}
 		if name == "" {
-			name = f.Name
+			continue
 		}
 		p := b.value(f.Type, docs[name])
 		patchTags(&p, t, f)
@@ -282,6 +276,28 @@ func (b *builder) fields(s *spec.Schema, t reflect.Type, docs map[string]string)
 			s.Required = append(s.Required, name)
 		}
 	}
+}
+
+// wireName is a field's name on the wire, empty for a field that is not there, with the options of its tag. A struct whose fields
+// stand among its owner's is embedded.
+func wireName(f reflect.StructField) (name, opts string, embedded reflect.Type) {
+	name, opts, _ = strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" || !f.IsExported() && !f.Anonymous {
+		return "", "", nil
+	}
+	if f.Anonymous && name == "" {
+		et := f.Type
+		if et.Kind() == reflect.Pointer {
+			et = et.Elem()
+		}
+		if et.Kind() == reflect.Struct {
+			return "", "", et
+		}
+	}
+	if name == "" {
+		name = f.Name
+	}
+	return name, opts, nil
 }
 
 // patchTags adds what is known about merging a field.

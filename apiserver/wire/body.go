@@ -13,6 +13,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
 	yamlconv "sigs.k8s.io/yaml"
 
@@ -252,21 +254,8 @@ func decodeDeleteOptions(w http.ResponseWriter, r *http.Request) (metav1.DeleteO
 }
 
 func checkDeleteOptions(o *metav1.DeleteOptions) error {
-	if o.PropagationPolicy != nil {
-		switch *o.PropagationPolicy {
-		case metav1.DeletePropagationBackground, metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan:
-		default:
-			return apierrors.NewBadRequest(fmt.Sprintf("propagationPolicy %q: want Background, Foreground or Orphan", *o.PropagationPolicy))
-		}
-	}
-	if o.GracePeriodSeconds != nil && *o.GracePeriodSeconds < 0 {
-		one := int64(1) // what a negative period has always meant upstream
-		o.GracePeriodSeconds = &one
-	}
-	for _, d := range o.DryRun {
-		if d != metav1.DryRunAll {
-			return apierrors.NewBadRequest(fmt.Sprintf("dryRun %q: want All", d))
-		}
+	if errs := validation.ValidateDeleteOptions(o); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "DeleteOptions"}, "", errs)
 	}
 	return nil
 }

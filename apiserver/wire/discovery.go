@@ -45,11 +45,11 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request, segments []s
 				version = segments[2]
 			}
 		} else if len(segments) == 3 {
-			return notFound(r)
+			return h.notFoundPage(w, r)
 		}
 		return h.discoverGroup(w, r, served, name, version)
 	}
-	return notFound(r)
+	return h.notFoundPage(w, r)
 }
 
 // reachedAt is where the client has reached the server.
@@ -72,15 +72,20 @@ func (h *Handler) discoverGroup(w http.ResponseWriter, r *http.Request, served *
 			return h.writeDiscovery(w, r, &d, "v1", "APIGroup")
 		}
 		for _, v := range g.versions {
-			if v.version == version {
-				return h.writeDiscovery(w, r, &metav1.APIResourceList{
-					TypeMeta:     metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"},
-					GroupVersion: schema.GroupVersion{Group: name, Version: version}.String(), APIResources: v.resources,
-				}, "v1", "APIResourceList")
+			if v.version != version {
+				continue
 			}
+			list := &metav1.APIResourceList{
+				TypeMeta:     metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"},
+				GroupVersion: schema.GroupVersion{Group: name, Version: version}.String(), APIResources: v.resources,
+			}
+			if name == "" {
+				list.APIVersion = "" // as kube-apiserver has it
+			}
+			return h.writeDiscovery(w, r, list, "v1", "APIResourceList")
 		}
 	}
-	return notFound(r)
+	return h.notFoundPage(w, r)
 }
 
 func (h *Handler) writeDiscovery(w http.ResponseWriter, r *http.Request, v any, apiVersion, name string) error {

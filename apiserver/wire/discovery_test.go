@@ -162,14 +162,14 @@ func TestDiscoveryForms(t *testing.T) {
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &status))
 		require.Equal(t, metav1.StatusReasonNotAcceptable, status.Reason)
 	}
-	for _, path := range []string{"/apis/none", "/apis/apps/v2", "/api/v2", "/api/v1/none/of/these/that/there/are"} {
+	for _, path := range []string{"/api/v1/none", "/api/v1/none/of/these/that/there/are"} {
 		w := ask(h, "GET", path, "", "Accept: application/json")
 		require.Equal(t, 404, w.Code, path)
 		var status metav1.Status
 		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &status), path)
 		require.Equal(t, metav1.StatusReasonNotFound, status.Reason, path)
 	}
-	for _, path := range []string{"/openapi/v4", "/openapi", "/openapi/v3/apis/none/v1", "/readyz/none", "/readyz/ping/x"} {
+	for _, path := range []string{"/apis/none", "/apis/none/v1", "/apis/apps/v2", "/api/v2", "/openapi/v4", "/openapi", "/openapi/v3/apis/none/v1", "/readyz/none", "/readyz/ping/x"} {
 		w := ask(h, "GET", path, "", "Accept: application/json")
 		require.Equal(t, "404 404 page not found\n", fmt.Sprint(w.Code, " ", w.Body.String()), path)
 	}

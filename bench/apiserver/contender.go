@@ -254,20 +254,24 @@ func (c *contender) peak(f func() (measure.Sample, error)) (s measure.Sample, gr
 }
 
 // memory tells what all processes have in memory after a garbage collection in each, and how much of it is live.
-func (c *contender) memory(ctx context.Context) (u measure.Usage, live uint64, err error) {
+func (c *contender) memory(ctx context.Context) (u measure.Usage, live Memory, err error) {
+	add := func(m Memory) {
+		live.Live += m.Live
+		live.Stacks += m.Stacks
+	}
 	for _, p := range c.own {
 		var m Memory
 		if err := p.RPC.Call("Member.Memory", true, &m); err != nil {
-			return u, 0, err
+			return u, live, err
 		}
-		live += m.Live
+		add(m)
 	}
 	if c.foreign != nil {
-		heap, err := c.kubeHeap(ctx)
+		m, err := c.kubeMemory(ctx)
 		if err != nil {
-			return u, 0, err
+			return u, live, err
 		}
-		live += heap
+		add(m)
 	}
 	u, err = c.used()
 	return u, live, err
@@ -289,6 +293,14 @@ func (c *contender) profile(file string) error {
 		return nil
 	}
 	return c.own[0].RPC.Call("Member.Profile", file, &struct{}{})
+}
+
+// heap has keelson write a profile of its memory.
+func (c *contender) heap(file string) error {
+	if c.kind != keelsonKind {
+		return nil
+	}
+	return c.own[0].RPC.Call("Member.Heap", file, &struct{}{})
 }
 
 // freeAddr returns an address of loopback that is free now.

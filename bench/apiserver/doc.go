@@ -30,5 +30,5 @@
 // the rounds' ratios. Processor time is what the server's processes used while they were driven, per request. A start begins
 // with the execution of the process and ends with the first 200 of /readyz. Memory is the resident set after a garbage
 // collection, which kube-apiserver's and etcd's processes are asked for too, and the part of it that is anonymous; the live heap is what
-// the collection left. A peak is how much the resident set grew while lists were served, divided by how many there were at once.
+// the collection left. What a watcher takes is live heap and stacks: heaps that others have left larger hide it in the resident set. A peak is how much the resident set grew while lists were served, divided by how many there were at once.
 package main

@@ -22,8 +22,8 @@ type memoryAt struct {
 	resident, anonymous, live float64
 }
 
-func (f *footprint) at(pods int, u measure.Usage, live uint64) {
-	f.memory = append(f.memory, memoryAt{pods, float64(u.Resident), float64(u.Anonymous), float64(live)})
+func (f *footprint) at(pods int, u measure.Usage, live Memory) {
+	f.memory = append(f.memory, memoryAt{pods, float64(u.Resident), float64(u.Anonymous), float64(live.Live)})
 }
 
 // with returns the median of what was measured with so many pods.

@@ -50,31 +50,40 @@ func startKube(binary, dir, addr, etcdAddr string, c *credentials) (*exec.Cmd, e
 	return cmd, errors.Join(err, log.Close())
 }
 
-// kubeHeap has kube-apiserver collect its garbage, and returns how much is live. Source: net/http/pprof, which kube-apiserver serves
-// to who may.
-func (c *contender) kubeHeap(ctx context.Context) (uint64, error) {
+// kubeMemory has kube-apiserver collect its garbage, and returns what is live. Source: runtime/pprof's heap profile, which
+// kube-apiserver serves to who may see it.
+func (c *contender) kubeMemory(ctx context.Context) (m Memory, err error) {
 	config, err := c.credentials.tls()
 	if err != nil {
-		return 0, err
+		return m, err
 	}
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/debug/pprof/heap?gc=1&debug=1", nil)
 	if err != nil {
-		return 0, err
+		return m, err
 	}
 	res, err := transport.RoundTrip(req)
 	if err != nil {
-		return 0, err
+		return m, err
 	}
 	defer func() { _ = res.Body.Close() }() // it was only read
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if figure, found := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); found {
-			return strconv.ParseUint(figure, 10, 64)
+		name, figure, _ := strings.Cut(lines.Text(), " = ")
+		into := map[string]*uint64{"# HeapAlloc": &m.Live, "# Stack": &m.Stacks}[name]
+		if into == nil {
+			continue
+		}
+		figure, _, _ = strings.Cut(figure, " / ") // stacks in use, and reserved
+		if *into, err = strconv.ParseUint(figure, 10, 64); err != nil {
+			return m, err
 		}
 	}
-	return 0, errors.Join(fmt.Errorf("bench: kube-apiserver's profile (%s) does not tell its heap", res.Status), lines.Err())
+	if m.Live == 0 || m.Stacks == 0 {
+		return m, errors.Join(fmt.Errorf("bench: kube-apiserver's profile (%s) does not tell its heap and stacks", res.Status), lines.Err())
+	}
+	return m, nil
 }
 
 // kubeVersion asks a binary.

@@ -44,7 +44,7 @@ func command(ctx context.Context, args []string) (err error) {
 	rounds := flags.Int("rounds", 0, "rounds of each row; 0 means 5")
 	dir := flags.String("dir", "", "keep the servers' files below this directory while they run; empty means the system's temporary one")
 	write := flags.String("write", "", "write the tables into their section of this file too, or at its end")
-	profile := flags.String("profile", "", "write processor profiles of keelson and the floor into this directory")
+	profile := flags.String("profile", "", "write processor profiles of keelson and the floor, and of keelson's memory, into this directory")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -102,7 +102,8 @@ func command(ctx context.Context, args []string) (err error) {
 func (r *run) document(args []string) string {
 	early, kube := "", "left out"
 	if r.ended != nil {
-		early = "The run ended early: " + r.ended.Error() + "\n\n"
+		why, _, _ := strings.Cut(r.ended.Error(), "\n")
+		early = "The run ended early: " + why + "\n\n"
 	}
 	if r.kube != "" {
 		kube = r.version + " with etcd " + moduleVersion("go.etcd.io/etcd/server/v3")

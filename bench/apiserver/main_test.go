@@ -67,6 +67,7 @@ func TestTinyRun(t *testing.T) {
 	require.NotContains(t, text, "NaN")
 	require.NotContains(t, text, "Inf")
 	require.Contains(t, text, "client-go v0.37")
+	require.FileExists(t, filepath.Join(profiles, "40-pods.heap"))
 }
 
 func TestOnlyUnknown(t *testing.T) {

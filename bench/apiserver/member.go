@@ -35,8 +35,8 @@ type Member struct {
 	profile *os.File
 }
 
-// Memory is what the garbage collector says.
-type Memory struct{ Live, Allocated uint64 }
+// Memory is what the garbage collector says, in bytes: what is live and the goroutines' stacks, and what was ever allocated.
+type Memory struct{ Live, Stacks, Allocated uint64 }
 
 func serveMember(in io.ReadCloser, out io.WriteCloser) error {
 	m := &Member{}
@@ -73,7 +73,7 @@ func (m *Member) Memory(collect bool, stats *Memory) error {
 	}
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
-	*stats = Memory{Live: s.HeapAlloc, Allocated: s.TotalAlloc}
+	*stats = Memory{Live: s.HeapAlloc, Stacks: s.StackInuse, Allocated: s.TotalAlloc}
 	return nil
 }
 

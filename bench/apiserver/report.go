@@ -202,7 +202,7 @@ func (r *report) watches(b *strings.Builder) {
 		add("p50 from write to watcher", measure.Span, func(i int) float64 { return line.of(i, p50) }, ratios(p50))
 		add("p99", measure.Span, func(i int) float64 { return line.of(i, p99) }, ratios(p99))
 		add("cpu per event, µs", func(ns float64) string { return fmt.Sprintf("%.1f", ns/1e3) }, func(i int) float64 { return line.of(i, measure.Sample.PerOp) }, ratios(measure.Sample.PerOp))
-		add("memory a watcher", measure.Bytes, func(i int) float64 { return float64(line.grown[i][0]) }, func() (string, string) {
+		add("live heap and stacks a watcher", measure.Bytes, func(i int) float64 { return float64(line.grown[i][0]) }, func() (string, string) {
 			return "at most 25 kB:" + measure.Verdict(line.grown[keelson][0] <= 25e3), ""
 		})
 		add("watches that the server ended", measure.Number, func(i int) float64 { return float64(line.reopened[i]) }, func() (string, string) { return "", "" })

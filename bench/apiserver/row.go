@@ -17,7 +17,7 @@ type row struct {
 	plain     bool // without gzip
 	samples   [3][]measure.Sample
 	sizes     [3]atomic.Int64 // of the last answer, in bytes
-	grown     [3][]int64      // bytes of resident memory, per request at once or per watcher
+	grown     [3][]int64      // bytes: of resident memory per list at once, or live per watcher
 	allocated [3][]int64      // bytes per request
 	reopened  [3]int64        // watches that the server ended
 }

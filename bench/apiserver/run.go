@@ -190,6 +190,9 @@ func (r *run) filled(ctx context.Context, c *contender, from, to int) error {
 	u, live, err = c.memory(ctx)
 	f.at(to, u, live)
 	r.say("%s has %d pods after %v, and %s in memory", c.kind, to, time.Since(begin).Round(time.Millisecond), measure.Bytes(float64(u.Resident)))
+	if err == nil && r.profile != "" {
+		err = c.heap(filepath.Join(r.profile, fmt.Sprintf("%d-pods.heap", to)))
+	}
 	return err
 }
 
@@ -328,6 +331,11 @@ func (r *run) inProcess(ctx context.Context, c *contender) error {
 		line := &row{subject: "in-process", operation: operation, load: load{clients: callers}}
 		job := Job{Operation: operation, Callers: callers, Pods: r.pods, Duration: r.round}
 		for i := range r.plan.rounds + 1 {
+			if r.profile != "" && i == 1 {
+				if err := c.profile(filepath.Join(r.profile, line.file(c.kind))); err != nil {
+					return err
+				}
+			}
 			s, err := c.spent(func() (s measure.Sample, err error) {
 				err = c.own[0].RPC.Call("Member.Run", job, &s)
 				return s, err
@@ -337,6 +345,11 @@ func (r *run) inProcess(ctx context.Context, c *contender) error {
 			}
 			if i > 0 {
 				line.samples[r.report.index(keelsonKind)] = append(line.samples[r.report.index(keelsonKind)], s)
+			}
+		}
+		if r.profile != "" {
+			if err := c.profile(""); err != nil {
+				return err
 			}
 		}
 		r.report.rows = append(r.report.rows, line)

@@ -222,18 +222,18 @@ func (r *run) watch(ctx context.Context, all []*contender) (err error) {
 			}
 			version = list.ResourceVersion
 		}
-		before, _, err := c.memory(ctx)
+		_, before, err := c.memory(ctx)
 		if err != nil {
 			return err
 		}
 		if audiences[i], err = gather(watching, clients[i][0], r.watchers, version); err != nil {
 			return fmt.Errorf("bench: %d watchers of %s: %w", r.watchers, c.kind, err)
 		}
-		after, _, err := c.memory(ctx)
+		_, after, err := c.memory(ctx)
 		if err != nil {
 			return err
 		}
-		line.memory(i, (after.Resident-before.Resident)/int64(r.watchers), 0)
+		line.memory(i, int64(after.Live+after.Stacks-before.Live-before.Stacks)/int64(r.watchers), 0)
 	}
 	return r.rounds(all, []*row{line}, func(i, _ int) ([]measure.Sample, error) {
 		s, err := all[i].spent(func() (measure.Sample, error) {

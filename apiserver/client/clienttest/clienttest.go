@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) client.Client) {
 		"updates: optimistic":           optimistic,
 		"no update is lost":             noLostUpdate,
 		"patches":                       patches,
+		"server-side apply":             applies,
 		"status and scale":              subresources,
 		"deletion":                      deletion,
 		"dry run":                       dryRun,

@@ -97,6 +97,9 @@ var (
 // LogName implements package store's LogNamer.
 func (l *Log) LogName() string { return "wal" }
 
+// CopiesEntries says that nothing of what StoreLogs was given is kept.
+func (l *Log) CopiesEntries() {}
+
 // LogSizes implements package store's LogSizer.
 func (l *Log) LogSizes() (file, free int64) {
 	l.mu.RLock()
