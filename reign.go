@@ -6,6 +6,7 @@ import (
 
 	"github.com/keelson-dev/keelson/controller"
 	"github.com/keelson-dev/keelson/controller/deployment"
+	"github.com/keelson-dev/keelson/controller/disruption"
 	"github.com/keelson-dev/keelson/controller/endpointslice"
 	"github.com/keelson-dev/keelson/controller/garbage"
 	"github.com/keelson-dev/keelson/controller/job"
@@ -46,6 +47,7 @@ func (c *Cluster) newReign() error {
 			namespace.New(r.manager, namespace.Config{Kinds: c.kinds}),
 			nodelifecycle.New(r.manager, c.cfg.NodeLifecycle),
 			podgc.New(r.manager, podgc.Config{}),
+			disruption.New(r.manager, disruption.Config{}),
 		)
 	}
 	for _, add := range c.cfg.Controllers {

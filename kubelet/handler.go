@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -47,9 +48,8 @@ func newHandler(k *Kubelet) http.Handler {
 	guarded("/exec/{namespace}/{pod}/{uid}/{container}", k.serveExec)
 	guarded("/attach/{namespace}/{pod}/{container}", k.serveAttach)
 	guarded("/attach/{namespace}/{pod}/{uid}/{container}", k.serveAttach)
-	guarded("/portForward/{namespace}/{pod}", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "this node agent does not forward ports: reach the pod's address, or exec into it", http.StatusNotImplemented)
-	})
+	guarded("/portForward/{namespace}/{pod}", k.servePorts)
+	guarded("/portForward/{namespace}/{pod}/{uid}", k.servePorts)
 	return mux
 }
 
@@ -272,11 +272,43 @@ func (k *Kubelet) serveStreams(w http.ResponseWriter, r *http.Request, run func(
 		http.Error(w, fmt.Sprintf("container %q is not running", f.container.name), http.StatusConflict)
 		return
 	}
-	if r.Method != http.MethodGet {
-		http.Error(w, "streams are carried over WebSocket only, and this client asked for SPDY: kubectl 1.31 and later speak WebSocket", http.StatusBadRequest)
+	if r.Method != http.MethodGet && !streaming.IsSPDY(r) {
+		http.Error(w, "streams are carried over WebSocket, or over SPDY/3.1 with an Upgrade header", http.StatusBadRequest)
 		return
 	}
 	streaming.Serve(w, r, o, func(ctx context.Context, s kruntime.Streams) error { return run(ctx, f.container.id, s) })
+}
+
+// servePorts forwards connections to ports of a pod. Which ports is said by each connection.
+func (k *Kubelet) servePorts(w http.ResponseWriter, r *http.Request) {
+	streamer, ok := k.runtime.(kruntime.Streamer)
+	if !ok {
+		http.Error(w, "the container runtime of this node carries no streams: port-forward is not available", http.StatusNotImplemented)
+		return
+	}
+	name := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")}
+	k.mu.Lock()
+	worker := k.workers[k.byName[name]]
+	k.mu.Unlock()
+	if worker == nil {
+		http.Error(w, fmt.Sprintf("pod %s is not on node %s", name, k.config.NodeName), http.StatusNotFound)
+		return
+	}
+	_, seen, _ := worker.snapshot()
+	o := observed{sandboxes: seen.sandboxes}
+	sb := o.current()
+	if sb == nil {
+		http.Error(w, fmt.Sprintf("pod %s is not running", name), http.StatusConflict)
+		return
+	}
+	id := sb.id
+	streaming.ServePorts(w, r, func(ctx context.Context, port int32, stream io.ReadWriteCloser) error {
+		err := streamer.StreamPortForward(ctx, id, port, stream)
+		if s, ok := status.FromError(err); ok && err != nil {
+			return errors.New(s.Message()) // users see it, to whom the code says nothing
+		}
+		return err
+	})
 }
 
 func (k *Kubelet) servePods(w http.ResponseWriter, _ *http.Request) {

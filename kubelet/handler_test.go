@@ -78,7 +78,7 @@ func TestHandler(t *testing.T) {
 	why, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
-	require.Contains(t, string(why), "WebSocket only", "SPDY is a POST")
+	require.Contains(t, string(why), "SPDY/3.1 with an Upgrade header", "SPDY is a POST")
 	_, body := get("/pods")
 	var pods corev1.PodList
 	require.NoError(t, json.Unmarshal([]byte(body), &pods))

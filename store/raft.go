@@ -423,6 +423,9 @@ func (d *durable) status(status *Status) {
 	status.Leader = d.raft.State() == raft.Leader
 	status.Term, status.Index = d.currentTerm(), d.raft.CommitIndex()
 	status.FileBytes, status.FreeBytes = d.logs.usage()
+	if d.files != nil {
+		status.LogStore = logName(d.files.logs)
+	}
 }
 
 func (d *durable) close() error {

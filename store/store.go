@@ -262,10 +262,12 @@ type Status struct {
 	// Applied is the number of commands the state machine has run, and Hash a rolling hash over them: members at the
 	// same number have the same hash. The hash is 0 in memory.
 	Applied, Hash uint64
-	// Durable says that the store keeps files. FileBytes is the size of the Raft log's file then, of which FreeBytes
-	// are unused.
+	// Durable says that the store keeps files. FileBytes is the size of the Raft log's files then, of which FreeBytes
+	// are unused. LogStore is the name of the log store that has them: "wal", "bolt", or what a LogNamer says; empty if it
+	// says nothing, and in memory.
 	Durable              bool
 	FileBytes, FreeBytes int64
+	LogStore             string
 	// QuotaBytes is Config.QuotaBytes. DiskFree is what the disk that holds the files has free, -1 if it is not known.
 	QuotaBytes, DiskFree int64
 	// Alarms are what the members are short of, by name; none if all is well.

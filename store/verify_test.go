@@ -45,6 +45,8 @@ func TestVerify(t *testing.T) {
 				require.ErrorIs(t, err, store.ErrLocked)
 				want := status(t, s)
 				require.NoError(t, s.Close())
+				require.Equal(t, map[bool]string{true: "wal", false: "bolt"}[open == nil], want.LogStore)
+				require.Positive(t, want.FileBytes)
 
 				before := contentsOf(t, dir)
 				r, err := store.Verify(t.Context(), dir, opts)

@@ -28,6 +28,10 @@ const asProgram = "KEELSON_TEST_ORCHESTRATOR"
 
 func TestMain(m *testing.M) {
 	process.Main()
+	if port := os.Getenv(asServer); port != "" {
+		fmt.Fprintln(os.Stderr, greet(port))
+		os.Exit(1)
+	}
 	if os.Getenv(asProgram) != "" {
 		main()
 		return

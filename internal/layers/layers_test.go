@@ -70,6 +70,7 @@ var leaves = map[string][]string{
 	"go.etcd.io/etcd/api":            {"store/etcdapi"},
 	"google.golang.org/grpc":         {"store/etcdapi", "runtime", "kubelet"},
 	"k8s.io/cri-api":                 {"runtime", "kubelet", ""},
+	"k8s.io/streaming":               {"kubelet/streaming"},
 	"github.com/miekg/dns":           {"proxy/dns"},
 	"sigs.k8s.io/knftables":          {"proxy/nftables"},
 	"github.com/coreos/go-iptables":  {"proxy/iptables"},

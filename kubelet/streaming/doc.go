@@ -12,5 +12,8 @@
 // goes, the command's context ends. Output is written as it comes: a client that doesn't read slows the command down, and
 // nobody else. Messages of a client are limited to 1 MiB.
 //
-// It authenticates nobody, and does not speak SPDY.
+// Clients behind proxies that know no WebSockets ask for SPDY/3.1 instead ("v4.channel.k8s.io"); Serve speaks that too. [ServePorts] forwards
+// ports: SPDY in pairs of streams ("portforward.k8s.io"), by itself or in the messages of a WebSocket.
+//
+// It authenticates nobody.
 package streaming

@@ -60,9 +60,13 @@ func ParseOptions(r *http.Request) (Options, error) {
 	return o, nil
 }
 
-// Serve upgrades the request and runs a command with the client's streams until it ends. run's error becomes the outcome
+// Serve upgrades the request, to a WebSocket or to SPDY, and runs a command with the client's streams until it ends. run's error becomes the outcome
 // that the client is told: nil, an exit code (an error with ExitStatus() int), or a message.
 func Serve(w http.ResponseWriter, r *http.Request, o Options, run func(ctx context.Context, s kruntime.Streams) error) {
+	if IsSPDY(r) {
+		serveSPDY(w, r, o, run)
+		return
+	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{ProtocolV5, ProtocolV4},
 		InsecureSkipVerify: true, // no browser talks to a node: who may was decided before
@@ -140,11 +144,7 @@ func (in *input) read(ctx context.Context, conn *websocket.Conn) {
 		case channelResize:
 			var size kruntime.TerminalSize
 			if json.Unmarshal(data, &size) == nil {
-				select {
-				case <-in.sizes:
-				default:
-				}
-				in.sizes <- size
+				in.sized(size)
 			}
 		case channelClose:
 			if in.stdin != nil && len(data) == 1 && data[0] == channelStdin {
@@ -152,6 +152,15 @@ func (in *input) read(ctx context.Context, conn *websocket.Conn) {
 			}
 		}
 	}
+}
+
+// sized notes the newest size; one that nobody has taken is forgotten.
+func (in *input) sized(size kruntime.TerminalSize) {
+	select {
+	case <-in.sizes:
+	default:
+	}
+	in.sizes <- size
 }
 
 func (in *input) resize(ctx context.Context) (kruntime.TerminalSize, error) {
