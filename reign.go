@@ -44,7 +44,7 @@ func (c *Cluster) newReign() error {
 			job.New(r.manager, job.Config{}),
 			endpointslice.New(r.manager, endpointslice.Config{}),
 			garbage.New(r.manager, garbage.Config{Kinds: c.kinds}),
-			namespace.New(r.manager, namespace.Config{Kinds: c.kinds}),
+			namespace.New(r.manager, namespace.Config{Kinds: c.kinds, Now: c.plane.server.Kinds}),
 			nodelifecycle.New(r.manager, c.cfg.NodeLifecycle),
 			podgc.New(r.manager, podgc.Config{}),
 			disruption.New(r.manager, disruption.Config{}),

@@ -157,13 +157,8 @@ func (f *feed) transaction(ctx context.Context, revision int64, events []store.E
 			parts[at].deleted = append(parts[at].deleted, key) // or has become unreadable, which readers see as gone
 		}
 	}
-	for _, p := range parts {
-		if err := p.cache.apply(revision, p.puts, p.deleted); err != nil {
-			return err
-		}
-	}
 	fill := func(c *cache) error { return f.fill(ctx, c, revision) }
-	for _, p := range parts {
+	for _, p := range parts { // before a reader can see a definition, its kinds are served
 		if !f.isDefinition(p.cache) {
 			continue
 		}
@@ -176,6 +171,14 @@ func (f *feed) transaction(ctx context.Context, revision int64, events []store.E
 			if err := f.redefine(key, nil, fill); err != nil {
 				return err
 			}
+		}
+	}
+	for _, p := range parts {
+		if p.cache.retired.Load() { // by a definition in the same transaction, which has read the kind anew
+			continue
+		}
+		if err := p.cache.apply(revision, p.puts, p.deleted); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,9 @@ type podScope struct {
 	volumes   map[string]*corev1.Volume
 	names     seen[string] // of containers of all sorts
 	hostPorts seen[string]
+	hostUsers bool // the pod shares the host's user ids
+	restart   corev1.RestartPolicy
+	grace     *int64 // seconds
 }
 
 func (s *podScope) containers(spec *corev1.PodSpec, at *field.Path) field.ErrorList {
@@ -75,17 +79,23 @@ func (s *podScope) container(c *corev1.Container, at *field.Path) field.ErrorLis
 	errs = append(errs, validateProbe(c.StartupProbe, true, at.Child("startupProbe"))...)
 	if c.Lifecycle != nil {
 		if h := c.Lifecycle.PostStart; h != nil {
-			errs = append(errs, validateHandler(*h, nil, at.Child("lifecycle", "postStart"))...)
+			errs = append(errs, s.hook(h, at.Child("lifecycle", "postStart"))...)
 		}
 		if h := c.Lifecycle.PreStop; h != nil {
-			errs = append(errs, validateHandler(*h, nil, at.Child("lifecycle", "preStop"))...)
+			errs = append(errs, s.hook(h, at.Child("lifecycle", "preStop"))...)
 		}
 	}
-	if sc := c.SecurityContext; sc != nil {
-		errs = append(errs, userAndGroup(sc.RunAsUser, sc.RunAsGroup, at.Child("securityContext"))...)
-		if deref(sc.Privileged) && sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation {
-			errs = append(errs, field.Invalid(at.Child("securityContext"), false, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
-		}
+	errs = append(errs, validateContainerSecurity(c.SecurityContext, s.hostUsers, at.Child("securityContext"))...)
+	errs = append(errs, s.devices(c, at.Child("volumeDevices"))...)
+	errs = append(errs, validateResizePolicies(c.ResizePolicy, s.restart, at.Child("resizePolicy"))...)
+	return errs
+}
+
+// hook checks what runs at a container's start or end: a sleep may not be longer than the pod is given to end.
+func (s *podScope) hook(h *corev1.LifecycleHandler, at *field.Path) field.ErrorList {
+	errs := validateHandler(*h, nil, at)
+	if h.Sleep != nil && s.grace != nil && h.Sleep.Seconds > *s.grace {
+		errs = append(errs, field.Invalid(at.Child("sleep"), h.Sleep.Seconds, fmt.Sprintf("must be non-negative and less than terminationGracePeriodSeconds (%d)", *s.grace)))
 	}
 	return errs
 }

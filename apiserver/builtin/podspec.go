@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +15,7 @@ import (
 // validatePodSpec checks what a pod and a pod template have in common.
 func validatePodSpec(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	volumes, errs := validateVolumes(s.Volumes, at.Child("volumes"))
-	scope := &podScope{volumes: volumes, names: make(seen[string]), hostPorts: make(seen[string])}
+	scope := &podScope{volumes: volumes, names: make(seen[string]), hostPorts: make(seen[string]), hostUsers: s.HostUsers == nil || *s.HostUsers, restart: s.RestartPolicy, grace: s.TerminationGracePeriodSeconds}
 	errs = append(errs, scope.containers(s, at)...)
 	errs = append(errs, oneOf(s.RestartPolicy, at.Child("restartPolicy"), corev1.RestartPolicyAlways, corev1.RestartPolicyNever, corev1.RestartPolicyOnFailure)...)
 	errs = append(errs, validateDNS(s, at)...)
@@ -33,9 +34,7 @@ func validatePodSpec(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	if s.Resources != nil {
 		errs = append(errs, validateResources(*s.Resources, at.Child("resources"))...)
 	}
-	if s.ActiveDeadlineSeconds != nil {
-		errs = append(errs, atLeast(*s.ActiveDeadlineSeconds, 1, at.Child("activeDeadlineSeconds"))...)
-	}
+	errs = append(errs, activeDeadline(s.ActiveDeadlineSeconds, at.Child("activeDeadlineSeconds"))...)
 	if s.TerminationGracePeriodSeconds != nil {
 		errs = append(errs, notNegative(*s.TerminationGracePeriodSeconds, at.Child("terminationGracePeriodSeconds"))...)
 	}
@@ -75,18 +74,8 @@ func validateHostAccess(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 			}
 		}
 	}
-	if sc := s.SecurityContext; sc != nil {
-		here := at.Child("securityContext")
-		errs = append(errs, userAndGroup(sc.RunAsUser, sc.RunAsGroup, here)...)
-		if sc.FSGroup != nil {
-			for _, msg := range validation.IsValidGroupID(*sc.FSGroup) {
-				errs = append(errs, field.Invalid(here.Child("fsGroup"), *sc.FSGroup, msg))
-			}
-		}
-	}
-	if deref(s.ShareProcessNamespace) && s.HostPID {
-		errs = append(errs, field.Invalid(at.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled"))
-	}
+	errs = append(errs, validatePodSecurity(s, at)...)
+	errs = append(errs, validateResourceClaimsOf(s, at)...)
 	return errs
 }
 
@@ -94,6 +83,7 @@ func validateHostAccess(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 const (
 	maxNameservers = 3
 	maxSearches    = 32
+	maxSearchText  = 2048 // characters, with the spaces between
 )
 
 func validateDNS(s *corev1.PodSpec, at *field.Path) field.ErrorList {
@@ -103,8 +93,11 @@ func validateDNS(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	if s.DNSConfig != nil {
 		c = *s.DNSConfig
 	}
-	if s.DNSPolicy == corev1.DNSNone && len(c.Nameservers) == 0 {
-		errs = append(errs, field.Required(servers, fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
+	switch {
+	case s.DNSPolicy == corev1.DNSNone && s.DNSConfig == nil:
+		return append(errs, field.Required(at.Child("dnsConfig"), fmt.Sprintf("must provide `dnsConfig` when `dnsPolicy` is %s", corev1.DNSNone)))
+	case s.DNSPolicy == corev1.DNSNone && len(c.Nameservers) == 0:
+		return append(errs, field.Required(servers, fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
 	}
 	if len(c.Nameservers) > maxNameservers {
 		errs = append(errs, field.Invalid(servers, c.Nameservers, fmt.Sprintf("must not have more than %d nameservers", maxNameservers)))
@@ -115,6 +108,15 @@ func validateDNS(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	if len(c.Searches) > maxSearches {
 		errs = append(errs, field.Invalid(at.Child("dnsConfig", "searches"), c.Searches, fmt.Sprintf("must not have more than %d search paths", maxSearches)))
 	}
+	searches := at.Child("dnsConfig", "searches")
+	if len(strings.Join(c.Searches, " ")) > maxSearchText {
+		errs = append(errs, field.Invalid(searches, c.Searches, fmt.Sprintf("must not have more than %d characters (including spaces) in the search list", maxSearchText)))
+	}
+	for i, name := range c.Searches {
+		if name != "." {
+			errs = append(errs, checkName(strings.TrimSuffix(name, "."), searches.Index(i), underscored)...)
+		}
+	}
 	for i, o := range c.Options {
 		if o.Name == "" {
 			errs = append(errs, field.Required(at.Child("dnsConfig", "options").Index(i), "must not be empty"))
@@ -122,6 +124,9 @@ func validateDNS(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 	}
 	return errs
 }
+
+// underscored is a DNS subdomain whose labels may hold underscores, as names of services in DNS do.
+func underscored(name string) []string { return validation.IsDNS1123SubdomainWithUnderscore(name) }
 
 // validateTemplate checks a pod template against the selector of what makes pods from it.
 func validateTemplate(t *corev1.PodTemplateSpec, selector *metav1.LabelSelector, at *field.Path) field.ErrorList {

@@ -25,7 +25,7 @@ type rules struct {
 }
 
 func TestRules(t *testing.T) {
-	for _, set := range [][]rules{workloadRules(), storageRules(), networkRules(), policyRules(), certificateRules(t), deviceRules()} {
+	for _, set := range [][]rules{podRules(), workloadRules(), storageRules(), networkRules(), policyRules(), certificateRules(t), deviceRules()} {
 		for _, r := range set {
 			k, valid := object(t, r.valid)
 			t.Run(k.String(), func(t *testing.T) {

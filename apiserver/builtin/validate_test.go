@@ -49,7 +49,7 @@ func TestValidate(t *testing.T) {
 		{podHead + "spec: {initContainers: [{name: b, image: a, livenessProbe: {tcpSocket: {port: 1}}}], containers: [{name: a, image: a}]}\n", []string{"spec.initContainers[0].livenessProbe: Forbidden"}},
 		{podHead + "spec: {initContainers: [{name: b, image: a, restartPolicy: Always, livenessProbe: {tcpSocket: {port: 1}}}], containers: [{name: a, image: a}]}\n", nil},
 		{podOf("restartPolicy: Sometimes, ", ""), []string{`spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "Never", "OnFailure"`}},
-		{podOf("dnsPolicy: None, ", ""), []string{"spec.dnsConfig.nameservers: Required value"}},
+		{podOf("dnsPolicy: None, ", ""), []string{"spec.dnsConfig: Required value"}},
 		{podOf("", ", imagePullPolicy: Maybe"), []string{`spec.containers[0].imagePullPolicy: Unsupported value: "Maybe": supported values: "Always", "IfNotPresent", "Never"`}},
 		{podOf("", ", ports: [{containerPort: 70000}]"), []string{"spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"}},
 		{podOf("", ", ports: [{name: a, containerPort: 1}, {name: a, containerPort: 2}]"), []string{`spec.containers[0].ports[1].name: Duplicate value: "a"`}},

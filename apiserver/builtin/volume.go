@@ -68,11 +68,25 @@ func validateVolumeSource(v *corev1.VolumeSource, at *field.Path) field.ErrorLis
 			errs = append(errs, field.Invalid(at.Child("nfs", "path"), n.Path, "must be an absolute path"))
 		}
 	}
-	if c := v.CSI; c != nil && c.Driver == "" {
-		errs = append(errs, field.Required(at.Child("csi", "driver"), ""))
+	if c := v.CSI; c != nil {
+		errs = append(errs, driverName(c.Driver, at.Child("csi", "driver"))...)
+		if c.NodePublishSecretRef != nil {
+			errs = append(errs, needName(c.NodePublishSecretRef.Name, at.Child("csi", "nodePublishSecretRef", "name"), dnsSubdomain)...)
+		}
 	}
-	if e := v.Ephemeral; e != nil && e.VolumeClaimTemplate == nil {
-		errs = append(errs, field.Required(at.Child("ephemeral", "volumeClaimTemplate"), ""))
+	if e := v.Ephemeral; e != nil {
+		template := at.Child("ephemeral", "volumeClaimTemplate")
+		if e.VolumeClaimTemplate == nil {
+			errs = append(errs, field.Required(template, ""))
+		} else {
+			errs = append(errs, validateClaimSpec(&e.VolumeClaimTemplate.Spec, template.Child("spec"))...)
+		}
+	}
+	if i := v.Image; i != nil {
+		if i.Reference == "" {
+			errs = append(errs, field.Required(at.Child("image", "reference"), ""))
+		}
+		errs = append(errs, oneOf(i.PullPolicy, at.Child("image", "pullPolicy"), corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	}
 	return errs
 }

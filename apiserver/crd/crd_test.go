@@ -30,14 +30,14 @@ type plane struct {
 	web    *httptest.Server
 }
 
-func start(t *testing.T, cfg crd.Config) *plane {
+func start(t *testing.T, cfg crd.Config, more ...*kind.Kind) *plane {
 	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{})
 	require.NoError(t, err)
 	kinds := crd.New(cfg)
 	var changed string
 	s, err := apiserver.New(st, apiserver.Config{
-		Kinds:          []*kind.Kind{crd.Type().Kind(), kind.Namespace.Kind(), kind.ConfigMap.Kind()},
+		Kinds:          append([]*kind.Kind{crd.Type().Kind(), kind.Namespace.Kind(), kind.ConfigMap.Kind()}, more...),
 		Definitions:    &apiserver.Definitions{Kind: crd.Type().Kind(), Kinds: kinds.Of, Same: kinds.Same},
 		AllowAnonymous: true, DetectMutation: true, MutationDetected: func(what string) { changed = what },
 	})
@@ -315,4 +315,20 @@ func TestInProcess(t *testing.T) {
 	}})
 	require.True(t, apierrors.IsInvalid(err))
 	require.ErrorContains(t, err, "spec.replicas: Invalid value: -1: spec.replicas in body should be greater than or equal to 0")
+}
+
+func TestApply(t *testing.T) {
+	p := start(t, crd.Config{})
+	p.define(games("slots: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [name], items: {type: object, required: [name], properties: {name: {type: string}, size: {type: integer}}}}"))
+	apply := func(manager, spec string) (int, map[string]any) {
+		return p.send("PATCH", all+"/a?fieldManager="+manager, game("a", spec), "Content-Type", "application/apply-patch+yaml")
+	}
+	code, out := apply("one", "{slots: [{name: x, size: 1}]}")
+	require.Equal(t, 201, code, "%v", out)
+	code, out = apply("two", "{slots: [{name: z, size: 2}]}")
+	require.Equal(t, 200, code, "%v", out)
+	require.Len(t, out["spec"].(map[string]any)["slots"], 2, "lists are merged by their keys")
+	code, out = apply("two", "{slots: [{name: x, size: 5}]}")
+	require.Equal(t, 409, code, "%v", out)
+	require.Contains(t, out["message"], `conflict with "one": .spec.slots[name="x"].size`)
 }

@@ -12,11 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/keelson-dev/keelson/apiserver/expr"
 	"github.com/keelson-dev/keelson/apiserver/kind"
 )
 
 // Type is the kind of definitions, with its behaviour.
 func Type() kind.Type[*CustomResourceDefinition] {
+	env := sync.OnceValues(expr.NewEnv) // when the first rule is written
 	t := kind.Must(kind.Describe[*CustomResourceDefinition](kind.Kind{
 		Group: Group, Version: Version, Name: "CustomResourceDefinition", ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
 	}))
@@ -25,7 +27,7 @@ func Type() kind.Type[*CustomResourceDefinition] {
 		Default: func(obj kind.Instance) { setDefaults(obj.(*CustomResourceDefinition)) },
 		Prepare: func(obj, old kind.Instance) { prepare(obj.(*CustomResourceDefinition), definitionOf(old)) },
 		Validate: func(obj, old kind.Instance) field.ErrorList {
-			return validateDefinition(obj.(*CustomResourceDefinition), definitionOf(old))
+			return validateDefinition(env, obj.(*CustomResourceDefinition), definitionOf(old))
 		},
 		ValidateStatus: func(obj, _ kind.Instance) field.ErrorList { return validateStatus(obj.(*CustomResourceDefinition)) },
 		Terminate:      func(obj kind.Instance) { terminate(obj.(*CustomResourceDefinition)) },
@@ -99,10 +101,13 @@ type Config struct {
 }
 
 // Kinds makes the kinds of definitions. It is what apiserver.Definitions wants of them.
-type Kinds struct{ cfg Config }
+type Kinds struct {
+	cfg Config
+	env func() (*expr.Env, error) // made when the first rule is evaluated
+}
 
 // New makes a maker of kinds.
-func New(cfg Config) *Kinds { return &Kinds{cfg} }
+func New(cfg Config) *Kinds { return &Kinds{cfg: cfg, env: sync.OnceValues(expr.NewEnv)} }
 
 // Of answers the kinds that a definition stands for, one for each served version; none while it is not established.
 func (m *Kinds) Of(definition kind.Instance) ([]*kind.Kind, error) {
@@ -160,12 +165,16 @@ func (m *Kinds) version(d *CustomResourceDefinition, v *DefinitionVersion) (*kin
 		}
 		return compile(v.Schema.OpenAPIV3Schema)
 	})
-	r.rules = sync.OnceValue(func() *ruleTree {
+	r.rules = sync.OnceValues(func() (*ruleTree, error) {
 		root, err := r.root()
-		if err != nil {
-			return nil
+		if err != nil || !root.hasRules() {
+			return nil, err
 		}
-		return compileRules(root)
+		env, err := m.env()
+		if err != nil {
+			return nil, err
+		}
+		return compileRules(env, root, true), nil
 	})
 	names := d.Status.AcceptedNames
 	t, err := kind.Dynamic(kind.Kind{

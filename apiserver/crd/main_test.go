@@ -18,3 +18,7 @@ func cancelable(t *testing.T) (context.Context, context.CancelFunc) {
 func game2() schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Game"}
 }
+
+func gvr(version string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "example.com", Version: version, Resource: "games"}
+}

@@ -20,8 +20,8 @@ import (
 type resource struct {
 	spec    *Spec
 	version *DefinitionVersion
-	root    func() (*node, error) // its schema
-	rules   func() *ruleTree      // the rules in it
+	root    func() (*node, error)     // its schema
+	rules   func() (*ruleTree, error) // the rules in it; nil when there are none
 }
 
 func (r *resource) strategy(d *CustomResourceDefinition) kind.Strategy {
@@ -82,7 +82,10 @@ func (r *resource) validate(obj, old kind.Instance) field.ErrorList {
 		errs = validateValue(root, nil, object)
 	}
 	errs = append(errs, r.validateScale(object)...)
-	rules := r.rules()
+	rules, err := r.rules()
+	if err != nil {
+		return append(errs, field.InternalError(nil, err))
+	}
 	if rules == nil {
 		return errs
 	}

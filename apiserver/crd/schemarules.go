@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/keelson-dev/keelson/apiserver/expr"
 )
 
 // Bounds on schemas beside those that upstream has: a schema is walked for each object, by whoever may write one.
@@ -25,7 +27,7 @@ var schemaTypes = []string{"array", "boolean", "integer", "null", "number", "obj
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // validateSchema reports what is wrong with the schema of a version.
-func validateSchema(p *JSONSchemaProps, status bool, at *field.Path) (errs field.ErrorList) {
+func validateSchema(env func() (*expr.Env, error), p *JSONSchemaProps, status bool, at *field.Path) (errs field.ErrorList) {
 	if nodes, deep := measure(p, 0); deep > maxSchemaDepth || nodes > maxSchemaNodes {
 		return field.ErrorList{field.Forbidden(at, fmt.Sprintf("the schema has %d parts, nested %d deep: at most %d and %d are allowed", nodes, deep, maxSchemaNodes, maxSchemaDepth))}
 	}
@@ -49,7 +51,7 @@ func validateSchema(p *JSONSchemaProps, status bool, at *field.Path) (errs field
 	if errs = checkDefaults(root, at, true); len(errs) > 0 {
 		return errs
 	}
-	return validateRules(root, at)
+	return validateRules(env, root, at)
 }
 
 // measure counts a schema's parts and how deep they are nested.

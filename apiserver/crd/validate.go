@@ -15,6 +15,8 @@ import (
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/keelson-dev/keelson/apiserver/expr"
 )
 
 const (
@@ -26,12 +28,12 @@ var specPath = field.NewPath("spec")
 
 // validateDefinition reports what is wrong with a definition; old is nil on create. The rules and texts are those of
 // apiextensions-apiserver, pkg/apis/apiextensions/validation.
-func validateDefinition(d, old *CustomResourceDefinition) field.ErrorList {
+func validateDefinition(env func() (*expr.Env, error), d, old *CustomResourceDefinition) field.ErrorList {
 	var errs field.ErrorList
 	if want := d.Spec.Names.Plural + "." + d.Spec.Group; d.Name != "" && d.Name != want {
 		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), d.Name, `must be spec.names.plural+"."+spec.group`))
 	}
-	errs = append(errs, validateSpec(d, old)...)
+	errs = append(errs, validateSpec(env, d, old)...)
 	if old != nil {
 		if isTrue(old, Established) {
 			errs = append(errs, apivalidation.ValidateImmutableField(d.Spec.Scope, old.Spec.Scope, specPath.Child("scope"))...)
@@ -71,7 +73,7 @@ func validateStatus(d *CustomResourceDefinition) field.ErrorList {
 	return errs
 }
 
-func validateSpec(d, old *CustomResourceDefinition) (errs field.ErrorList) {
+func validateSpec(env func() (*expr.Env, error), d, old *CustomResourceDefinition) (errs field.ErrorList) {
 	s := &d.Spec
 	switch msgs := validation.IsDNS1123Subdomain(s.Group); {
 	case s.Group == "":
@@ -101,7 +103,7 @@ func validateSpec(d, old *CustomResourceDefinition) (errs field.ErrorList) {
 		if msgs := validation.IsDNS1035Label(v.Name); len(msgs) > 0 {
 			errs = append(errs, field.Invalid(at.Child("name"), v.Name, strings.Join(msgs, ",")))
 		}
-		errs = append(errs, validateVersion(v, old, at)...)
+		errs = append(errs, validateVersion(env, v, old, at)...)
 	}
 	if !unique {
 		errs = append(errs, field.Invalid(specPath.Child("versions"), s.versionNames(), "must contain unique version names"))
@@ -139,7 +141,7 @@ func oneOf(at *field.Path, value string, accepted ...string) field.ErrorList {
 	return nil
 }
 
-func validateVersion(v *DefinitionVersion, old *CustomResourceDefinition, at *field.Path) (errs field.ErrorList) {
+func validateVersion(env func() (*expr.Env, error), v *DefinitionVersion, old *CustomResourceDefinition, at *field.Path) (errs field.ErrorList) {
 	for _, msg := range deprecationProblems(v) {
 		errs = append(errs, field.Invalid(at.Child("deprecationWarning"), *v.DeprecationWarning, msg))
 	}
@@ -153,7 +155,7 @@ func validateVersion(v *DefinitionVersion, old *CustomResourceDefinition, at *fi
 		status := v.Subresources != nil && v.Subresources.Status != nil
 		unchanged := before != nil && equality.Semantic.DeepEqual(before, v.Schema.OpenAPIV3Schema)
 		if !unchanged { // what was accepted once stays acceptable
-			errs = append(errs, validateSchema(v.Schema.OpenAPIV3Schema, status, at.Child("schema").Child("openAPIV3Schema"))...)
+			errs = append(errs, validateSchema(env, v.Schema.OpenAPIV3Schema, status, at.Child("schema").Child("openAPIV3Schema"))...)
 		}
 	}
 	errs = append(errs, validateSubresources(v.Subresources, at.Child("subresources"))...)

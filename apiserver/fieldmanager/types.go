@@ -143,7 +143,8 @@ func (c converter) ConvertToVersion(in runtime.Object, target runtime.GroupVersi
 	}
 	var to *kind.Kind
 	for _, k := range c.versions {
-		if _, ok := target.KindForGroupVersionKinds([]schema.GroupVersionKind{k.GroupVersionKind()}); ok {
+		gvk := k.GroupVersionKind()
+		if found, ok := target.KindForGroupVersionKinds([]schema.GroupVersionKind{gvk}); ok && found == gvk { // a version answers for all of its group
 			to = k
 		}
 	}

@@ -59,6 +59,7 @@ type contender struct {
 	credentials *credentials
 	own         []*measure.Process // processes of this program; keelson's or the floor's is the first
 	foreign     *exec.Cmd          // kube-apiserver
+	exited      chan struct{}      // closed when foreign has ended
 	started     time.Duration      // from the execution to the first 200 of /readyz
 }
 
@@ -80,6 +81,8 @@ func start(ctx context.Context, kind, dir, binary string, credentials *credentia
 	}
 	c.url = "https://" + addr
 	order := Order{Kind: kind, Dir: dir, Addr: addr, Whole: whole}
+	ctx, cancel := context.WithCancel(ctx) // when there is nothing to wait for any more
+	defer cancel()
 	var begin time.Time
 	opened := make(chan error, 1)
 	switch kind {
@@ -95,6 +98,12 @@ func start(ctx context.Context, kind, dir, binary string, credentials *credentia
 		if c.foreign, err = startKube(binary, dir, addr, etcdAddr, credentials); err != nil {
 			return c, err
 		}
+		c.exited = make(chan struct{})
+		go func() {
+			_ = c.foreign.Wait() // says how it was killed
+			close(c.exited)
+			cancel()
+		}()
 	case keelsonKind:
 		if err := giveAuthority(credentials.ca, filepath.Join(dir, "data", "pki")); err != nil {
 			return c, err
@@ -103,7 +112,13 @@ func start(ctx context.Context, kind, dir, binary string, credentials *credentia
 	default:
 		order.CA, order.Identity = credentials.ca.CertPEM(), *credentials.server
 		begin = time.Now()
-		go func() { opened <- c.open(order) }()
+		go func() {
+			err := c.open(order)
+			if err != nil {
+				cancel()
+			}
+			opened <- err
+		}()
 		defer func() {
 			if failed := <-opened; failed != nil {
 				err = failed
@@ -184,8 +199,10 @@ func (c *contender) awaitReady(ctx context.Context) error {
 func (c *contender) stop() error {
 	var err error
 	if c.foreign != nil {
-		err = c.foreign.Process.Kill()
-		_ = c.foreign.Wait() // says that it was killed
+		if err = c.foreign.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
+			err = nil
+		}
+		<-c.exited
 	}
 	for _, p := range c.own {
 		err = errors.Join(err, p.Stop())
@@ -253,8 +270,16 @@ func (c *contender) peak(f func() (measure.Sample, error)) (s measure.Sample, gr
 	return s, max(0, after.Peak-before.Resident), err
 }
 
-// memory tells what all processes have in memory after a garbage collection in each, and how much of it is live.
-func (c *contender) memory(ctx context.Context) (u measure.Usage, live Memory, err error) {
+// memory tells what all processes have in memory after two garbage collections in each, the second for what the first has
+// emptied, and how much of it is live.
+func (c *contender) memory(ctx context.Context) (measure.Usage, Memory, error) {
+	if u, live, err := c.collected(ctx); err != nil {
+		return u, live, err
+	}
+	return c.collected(ctx)
+}
+
+func (c *contender) collected(ctx context.Context) (u measure.Usage, live Memory, err error) {
 	add := func(m Memory) {
 		live.Live += m.Live
 		live.Stacks += m.Stacks

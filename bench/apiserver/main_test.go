@@ -110,3 +110,13 @@ func TestMissesOfRequest(t *testing.T) {
 	bad := &row{load: load{64, 1}, samples: [3][]measure.Sample{sample(100, time.Second), sample(120, time.Second), sample(500, time.Second)}}
 	require.Equal(t, "cpu, floor, rate, wanted 3.5", r.missed(bad, 64))
 }
+
+// TestServerThatFailsToStart is told of by what it said itself.
+func TestServerThatFailsToStart(t *testing.T) {
+	credentials, err := newCredentials()
+	require.NoError(t, err)
+	_, err = start(t.Context(), "no such", t.TempDir(), "", credentials, false)
+	require.ErrorContains(t, err, `no server "no such"`)
+	_, err = start(t.Context(), kubeKind, t.TempDir(), "/bin/false", credentials, false)
+	require.ErrorContains(t, err, "it said")
+}

@@ -41,6 +41,8 @@ func figure(n float64, print func(float64) string) string {
 
 func micros(ns float64) string { return fmt.Sprintf("%.0f", ns/1e3) }
 
+func thousandths(ratio float64) string { return fmt.Sprintf("%.3f", ratio) }
+
 func (r *report) brief(line *row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-10s %-20s %7s", line.subject, line.operation, line.load)
@@ -234,7 +236,7 @@ func (r *report) others(b *strings.Builder) {
 		if line.has(keelson) {
 			served = measure.Span(line.of(keelson, mean))
 		}
-		measure.Line(b, line.operation, figure(line.of(kube, mean), measure.Span), served, figure(line.ratio(keelson, kube, mean), measure.Times))
+		measure.Line(b, line.operation, figure(line.of(kube, mean), measure.Span), served, figure(line.ratio(keelson, kube, mean), thousandths))
 	}
 }
 
@@ -269,7 +271,7 @@ func (r *report) memory(b *strings.Builder) {
 			target = fmt.Sprintf("%.2f", want) + measure.Verdict(ratio <= want)
 		}
 		measure.Line(b, name, figure(all[kubeKind], print), figure(all[keelsonKind], print), figure(all[wholeName], print),
-			figure(ratio, func(n float64) string { return fmt.Sprintf("%.3f", n) }), target)
+			figure(ratio, thousandths), target)
 	}
 	add("start to ready", startTarget, measure.Span, func(f *footprint) (float64, bool) {
 		if len(f.starts) == 0 {

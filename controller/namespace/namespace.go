@@ -17,7 +17,9 @@ import (
 
 // Config adjusts the controller.
 type Config struct {
-	Kinds   *kind.Set     // the kinds that the server serves; required
+	Kinds *kind.Set // the kinds that the server serves; required
+	// Now answers the kinds that the server serves at the moment, for servers whose kinds come and go. Nil means Kinds for ever.
+	Now     func() *kind.Set
 	Workers int           // how many Namespaces are emptied side by side; 0 means 4
 	MaxWait time.Duration // the longest time between two looks at what is left; 0 means 15 s
 }
@@ -26,7 +28,7 @@ const parallelKinds = 8 // how many kinds of one namespace are emptied at once
 
 type reconciler struct {
 	client     client.Client
-	kinds      []*kind.Kind
+	now        func() *kind.Set
 	namespaces *controller.Informer[*corev1.Namespace]
 	pods       *controller.Informer[*corev1.Pod]
 	maxWait    time.Duration
@@ -51,14 +53,12 @@ func New(m *controller.Manager, cfg Config) error {
 	if cfg.MaxWait == 0 {
 		cfg.MaxWait = 15 * time.Second
 	}
-	r := &reconciler{
-		client: m.Client(), maxWait: cfg.MaxWait, tries: map[controller.Key]int{},
-		namespaces: controller.InformerFor(m, kind.Namespace), pods: controller.InformerFor(m, kind.Pod),
+	if cfg.Now == nil {
+		cfg.Now = func() *kind.Set { return cfg.Kinds }
 	}
-	for _, k := range cfg.Kinds.Resources() {
-		if k.Namespaced {
-			r.kinds = append(r.kinds, k)
-		}
+	r := &reconciler{
+		client: m.Client(), now: cfg.Now, maxWait: cfg.MaxWait, tries: map[controller.Key]int{},
+		namespaces: controller.InformerFor(m, kind.Namespace), pods: controller.InformerFor(m, kind.Pod),
 	}
 	_, err := controller.New(m, "namespace", r, controller.Config{Workers: cfg.Workers, MaxDelay: cfg.MaxWait},
 		controller.For(kind.Namespace), controller.Watches(kind.Pod, r.emptied))
@@ -125,8 +125,14 @@ func (r *reconciler) empty(ctx context.Context, namespace string) *outcome {
 	var mu sync.Mutex
 	var work sync.WaitGroup
 	out := newOutcome()
+	var kinds []*kind.Kind
+	for _, k := range r.now().Resources() {
+		if k.Namespaced {
+			kinds = append(kinds, k)
+		}
+	}
 	next := make(chan *kind.Kind)
-	for range min(parallelKinds, len(r.kinds)) {
+	for range min(parallelKinds, len(kinds)) {
 		work.Go(func() {
 			for k := range next {
 				left, err := r.emptyKind(ctx, namespace, k)
@@ -142,7 +148,7 @@ func (r *reconciler) empty(ctx context.Context, namespace string) *outcome {
 			}
 		})
 	}
-	for _, k := range r.kinds {
+	for _, k := range kinds {
 		next <- k
 	}
 	close(next)

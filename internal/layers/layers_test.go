@@ -46,7 +46,8 @@ var rules = []rule{
 	{"apiserver/table", []string{"apiserver/kind"}, "columns of an object"},
 	{"apiserver/openapi", []string{"apiserver/kind"}, "schemas of a kind"},
 	{"apiserver/fieldmanager", []string{"apiserver/kind", "apiserver/openapi"}, "who manages the fields of one object"},
-	{"apiserver/crd", []string{"apiserver/kind", "apiserver/client"}, "definitions become kinds; the server is told by who assembles it"},
+	{"apiserver/expr", nil, "an expression language knows no objects"},
+	{"apiserver/crd", []string{"apiserver/kind", "apiserver/client", "apiserver/expr"}, "definitions become kinds; the server is told by who assembles it"},
 	{"apiserver/nodeproxy", []string{"apiserver/kind", "apiserver/client", "apiserver/client/stream"}, "a way to node agents"},
 	{"apiserver/wire", []string{"apiserver/kind", "apiserver/client", "apiserver/authn", "apiserver/authz", "apiserver/table", "apiserver/openapi", "apiserver/fieldmanager", "apiserver/nodeproxy"}, "HTTP over the client contract; it never sees the server"},
 	{"apiserver/builtin", []string{"apiserver/kind", "apiserver/client", "apiserver/admission"}, "behaviour of kinds; imported only by who assembles a server"},
@@ -76,6 +77,7 @@ var leaves = map[string][]string{
 	"github.com/coreos/go-iptables":  {"proxy/iptables"},
 	"github.com/moby/ipvs":           {"proxy/ipvs"},
 	"github.com/vishvananda/netlink": {"proxy/ipvs", "proxy/nftables", "proxy/iptables"},
+	"github.com/google/cel-go":       {"apiserver/expr", "apiserver/crd"},
 	"k8s.io/kube-openapi":            {"apiserver/openapi", "apiserver/wire", "apiserver/fieldmanager", "apiserver/crd"},
 }
 
