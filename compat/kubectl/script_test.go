@@ -267,6 +267,8 @@ spec:
             properties:
               size: {type: integer, minimum: 1, description: How many servers.}
               map: {type: string, default: plain}
+            x-kubernetes-validations:
+            - {rule: "self.size < 100", message: too large a fleet}
           status:
             type: object
             properties:
@@ -285,6 +287,7 @@ var custom = []step{
 	{line: "get fleet lobby -o jsonpath={.spec}", want: `\{"map":"plain","size":3\}`},
 	{line: "explain fleet.spec.size", want: `.*FIELD: size <integer>\n.*How many servers\..*`},
 	{line: "apply -f -", in: fleet("0"), fails: true, want: `.*spec\.size: Invalid value: 0: spec\.size in body should be greater than or equal to 1.*`},
+	{line: "apply -f -", in: fleet("200"), fails: true, want: `.*too large a fleet.*`},
 	{line: "scale fleet lobby --replicas=5", want: `fleet\.games\.example\.com/lobby scaled`},
 	{line: "get fleet lobby -o jsonpath={.spec.size}", want: `5`},
 	{line: "apply --server-side -f -", in: fleet("5"), want: `fleet\.games\.example\.com/lobby serverside-applied`},
