@@ -123,6 +123,9 @@ func (c *call) address(verb client.Verb) error {
 		if c.req.Object == nil {
 			return badRequest("update %s: the request has no object", c.kind)
 		}
+		if c.req.Object.GetName() == "" && c.req.Subresource != subScale {
+			return badRequest("the name of the object (%s based on URL) was undeterminable: name must be provided", c.req.Name)
+		}
 	}
 	if obj := c.req.Object; obj != nil && (verb == client.Create || verb == client.Update) {
 		if ns := obj.GetNamespace(); ns != "" && ns != c.req.Namespace {

@@ -210,7 +210,8 @@ func TestServedAtOnce(t *testing.T) {
 	require.Equal(t, 1.0, made["metadata"].(map[string]any)["generation"])
 	require.Contains(t, p.bad(400, "POST", all+"?fieldValidation=Strict", game("b", "{nonsense: true}")), `strict decoding error: unknown field "spec.nonsense"`)
 
-	p.ok("PUT", all+"/a/status", `{apiVersion: example.com/v1, kind: Game, metadata: {name: a}, spec: {mode: team}, status: {replicas: 1, selector: "a=b", conditions: [{type: Ready, status: "True"}]}}`)
+	require.Contains(t, p.bad(422, "PUT", all+"/a", game("a", "{}")), "metadata.resourceVersion: Invalid value: 0: must be specified for an update")
+	p.ok("PUT", all+"/a/status", `{apiVersion: example.com/v1, kind: Game, metadata: {name: a, resourceVersion: "`+made["metadata"].(map[string]any)["resourceVersion"].(string)+`"}, spec: {mode: team}, status: {replicas: 1, selector: "a=b", conditions: [{type: Ready, status: "True"}]}}`)
 	got := p.ok("GET", all+"/a", "")
 	require.Equal(t, "duel", got["spec"].(map[string]any)["mode"], "the status subresource leaves the spec alone")
 	require.Equal(t, 1.0, got["status"].(map[string]any)["replicas"])

@@ -32,6 +32,7 @@ func Type() kind.Type[*CustomResourceDefinition] {
 		ValidateStatus: func(obj, _ kind.Instance) field.ErrorList { return validateStatus(obj.(*CustomResourceDefinition)) },
 		Terminate:      func(obj kind.Instance) { terminate(obj.(*CustomResourceDefinition)) },
 		Columns:        definitionColumns(),
+		NeedsVersion:   true,
 	})
 }
 

@@ -27,7 +27,7 @@ type resource struct {
 func (r *resource) strategy(d *CustomResourceDefinition) kind.Strategy {
 	s := kind.Strategy{
 		Generation: kind.GenerationAlways, Default: r.defaults, Validate: r.validate, ValidateStatus: r.validate,
-		Columns: r.columns(), Fields: r.fields(), Terminating: d.DeletionTimestamp != nil, Deprecation: r.deprecation(),
+		Columns: r.columns(), Fields: r.fields(), Terminating: d.DeletionTimestamp != nil, Deprecation: r.deprecation(), NeedsVersion: true,
 	}
 	if !r.spec.PreserveUnknownFields {
 		s.Prune = r.prune

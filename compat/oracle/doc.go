@@ -7,5 +7,5 @@
 //	go test ./oracle -args -kube-apiserver PATH -record             # and record its answers anew
 //
 // Differences that nobody wants and that are there all the same stand in testdata/open.txt. A new one fails the test, and so does one
-// that is gone until -keep has written the file anew. -show REGEXP prints those of some requests.
+// that is gone until -keep has written the file anew, and with it docs/compatibility.md. -show REGEXP prints those of some requests.
 package oracle

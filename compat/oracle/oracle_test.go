@@ -23,7 +23,7 @@ var (
 	peer   = flag.String("kube-apiserver", "", "compare with this program; without it the recorded answers are compared with")
 	record = flag.Bool("record", false, "record the program's answers")
 	show   = flag.String("show", "", "print the differences of the requests that match")
-	keep   = flag.Bool("keep", false, "write what differs now into "+opened)
+	keep   = flag.Bool("keep", false, "write what differs now into "+opened+" and "+page)
 )
 
 func TestMain(m *testing.M) {
@@ -75,10 +75,16 @@ func TestOracle(t *testing.T) {
 			t.Errorf("the difference of %s at %s is there no longer: remove it from the list", m.request, m.at)
 		}
 	}
+	open := slices.Sorted(maps.Keys(now))
+	text := compatibility(requests, want, got, open, used)
 	if *keep {
-		require.NoError(t, os.WriteFile(opened, []byte(strings.Join(slices.Sorted(maps.Keys(now)), "\n")+"\n"), 0o644))
+		require.NoError(t, os.WriteFile(opened, []byte(strings.Join(open, "\n")+"\n"), 0o644))
+		require.NoError(t, os.WriteFile(page, []byte(text), 0o644))
 		return
 	}
+	written, err := os.ReadFile(page)
+	require.NoError(t, err)
+	require.Equal(t, string(written), text, "docs/compatibility.md is old: run with -keep")
 	for place := range before {
 		if !now[place] {
 			t.Errorf("%s: the difference is there no longer: run with -keep", place)
