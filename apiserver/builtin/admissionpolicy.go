@@ -236,7 +236,7 @@ func validateMatch(m *admissionv1.MatchResources, at *field.Path) field.ErrorLis
 	}
 	errs := validatePolicies(nil, m.MatchPolicy, at)
 	errs = append(errs, validateSelectors(m.NamespaceSelector, m.ObjectSelector, at)...)
-	for name, rules := range map[string][]admissionv1.NamedRuleWithOperations{"resourceRules": m.ResourceRules, "excludeResourceRules": m.ExcludeResourceRules} {
+	for name, rules := range sorted(map[string][]admissionv1.NamedRuleWithOperations{"resourceRules": m.ResourceRules, "excludeResourceRules": m.ExcludeResourceRules}) {
 		for i := range rules {
 			here := at.Child(name).Index(i)
 			names := make(seen[string], len(rules[i].ResourceNames))

@@ -1,6 +1,9 @@
 package builtin
 
 import (
+	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -145,6 +148,17 @@ func set[T comparable](p *T, value T) {
 func setPtr[T any](p **T, value T) {
 	if *p == nil {
 		*p = &value
+	}
+}
+
+// sorted goes through a map in the order of its keys, so that the same object gets the same errors in the same order.
+func sorted[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if !yield(key, m[key]) {
+				return
+			}
+		}
 	}
 }
 

@@ -414,7 +414,7 @@ func validatePodRequest(r, old *certificatesv1.PodCertificateRequest) field.Erro
 	errs = append(errs, needName(s.PodName, at.Child("podName"), dnsSubdomain)...)
 	errs = append(errs, needName(s.ServiceAccountName, at.Child("serviceAccountName"), dnsSubdomain)...)
 	errs = append(errs, needName(string(s.NodeName), at.Child("nodeName"), dnsSubdomain)...)
-	for name, value := range map[string]string{"podUID": string(s.PodUID), "serviceAccountUID": string(s.ServiceAccountUID), "nodeUID": string(s.NodeUID)} {
+	for name, value := range sorted(map[string]string{"podUID": string(s.PodUID), "serviceAccountUID": string(s.ServiceAccountUID), "nodeUID": string(s.NodeUID)}) {
 		if value == "" {
 			errs = append(errs, field.Invalid(at.Child(name), value, "must not be empty"))
 		} else if len(value) > maxUID {

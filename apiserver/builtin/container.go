@@ -38,7 +38,7 @@ func (s *podScope) containers(spec *corev1.PodSpec, at *field.Path) field.ErrorL
 		if c.Lifecycle != nil {
 			errs = append(errs, field.Forbidden(here.Child("lifecycle"), "may not be set for init containers without restartPolicy=Always"))
 		}
-		for name, p := range map[string]*corev1.Probe{"livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe, "startupProbe": c.StartupProbe} {
+		for name, p := range sorted(map[string]*corev1.Probe{"livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe, "startupProbe": c.StartupProbe}) {
 			if p != nil {
 				errs = append(errs, field.Forbidden(here.Child(name), "may not be set for init containers without restartPolicy=Always"))
 			}

@@ -297,7 +297,7 @@ func validateAttachmentStatus(s *storagev1.VolumeAttachmentStatus) field.ErrorLi
 	if size > maxAttachmentBytes {
 		errs = append(errs, field.TooLong(at.Child("attachmentMetadata"), "", maxAttachmentBytes))
 	}
-	for name, e := range map[string]*storagev1.VolumeError{"attachError": s.AttachError, "detachError": s.DetachError} {
+	for name, e := range sorted(map[string]*storagev1.VolumeError{"attachError": s.AttachError, "detachError": s.DetachError}) {
 		if e == nil {
 			continue
 		}

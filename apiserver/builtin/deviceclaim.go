@@ -268,7 +268,7 @@ func validateResourceClaimStatus(c, old *resourcev1.ResourceClaim) field.ErrorLi
 	users := make(seen[string], len(s.ReservedFor))
 	for i, r := range s.ReservedFor {
 		here := reserved.Index(i)
-		for name, value := range map[string]string{"resource": r.Resource, "name": r.Name, "uid": string(r.UID)} {
+		for name, value := range sorted(map[string]string{"resource": r.Resource, "name": r.Name, "uid": string(r.UID)}) {
 			if value == "" {
 				errs = append(errs, field.Required(here.Child(name), ""))
 			}

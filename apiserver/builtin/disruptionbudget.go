@@ -40,7 +40,7 @@ func validateDisruptionBudget(b, _ *policyv1.PodDisruptionBudget) field.ErrorLis
 	if s.MinAvailable != nil && s.MaxUnavailable != nil {
 		errs = append(errs, field.Invalid(at, *s, "minAvailable and maxUnavailable cannot be both set"))
 	}
-	for name, v := range map[string]*intstr.IntOrString{"minAvailable": s.MinAvailable, "maxUnavailable": s.MaxUnavailable} {
+	for name, v := range sorted(map[string]*intstr.IntOrString{"minAvailable": s.MinAvailable, "maxUnavailable": s.MaxUnavailable}) {
 		if v != nil {
 			errs = append(errs, numberOrPercent(*v, at.Child(name))...)
 			errs = append(errs, atMostAll(*v, at.Child(name))...)

@@ -81,7 +81,7 @@ func validateLimit(item *corev1.LimitRangeItem, at *field.Path) field.ErrorList 
 	names := make(map[corev1.ResourceName]bool)
 	defaults, requests := item.Default, item.DefaultRequest
 	if item.Type == corev1.LimitTypePod {
-		for name, list := range map[string]corev1.ResourceList{"default": defaults, "defaultRequest": requests} {
+		for name, list := range sorted(map[string]corev1.ResourceList{"default": defaults, "defaultRequest": requests}) {
 			if len(list) > 0 {
 				errs = append(errs, field.Forbidden(at.Child(name), "may not be specified when `type` is 'Pod'"))
 			}

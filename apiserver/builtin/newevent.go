@@ -73,7 +73,7 @@ func validateNewEvent(n, before *eventsv1.Event) field.ErrorList {
 		if e.Type != corev1.EventTypeNormal && e.Type != corev1.EventTypeWarning {
 			errs = append(errs, field.Invalid(field.NewPath("type"), "", "has invalid value: "+e.Type))
 		}
-		for name, given := range map[string]bool{"firstTimestamp": !e.FirstTimestamp.IsZero(), "lastTimestamp": !e.LastTimestamp.IsZero(), "count": e.Count != 0, "source": e.Source != (corev1.EventSource{})} {
+		for name, given := range sorted(map[string]bool{"firstTimestamp": !e.FirstTimestamp.IsZero(), "lastTimestamp": !e.LastTimestamp.IsZero(), "count": e.Count != 0, "source": e.Source != (corev1.EventSource{})}) {
 			if given {
 				errs = append(errs, field.Invalid(field.NewPath(name), "", "needs to be unset"))
 			}

@@ -48,7 +48,7 @@ func validatePodSecurity(s *corev1.PodSpec, at *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(at.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled"))
 	}
 	if s.HostUsers != nil && !*s.HostUsers {
-		for name, host := range map[string]bool{"hostNetwork": s.HostNetwork, "HostPID": s.HostPID, "HostIPC": s.HostIPC} {
+		for name, host := range sorted(map[string]bool{"hostNetwork": s.HostNetwork, "HostPID": s.HostPID, "HostIPC": s.HostIPC}) {
 			if host {
 				errs = append(errs, field.Forbidden(at.Child(name), "when `hostUsers` is false"))
 			}

@@ -68,7 +68,7 @@ func validateReplicaSetStatus(r, _ *appsv1.ReplicaSet) field.ErrorList {
 
 func counts(at *field.Path, numbers map[string]int32) field.ErrorList {
 	var errs field.ErrorList
-	for name, n := range numbers {
+	for name, n := range sorted(numbers) {
 		errs = append(errs, notNegative(n, at.Child(name))...)
 	}
 	return errs

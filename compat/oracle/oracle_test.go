@@ -120,7 +120,7 @@ func value(t *testing.T, a answer) any {
 	require.NoError(t, err)
 	var v any
 	require.NoError(t, json.Unmarshal(data, &v))
-	return v
+	return settle("", v)
 }
 
 func write(t *testing.T, answers map[string]answer) {

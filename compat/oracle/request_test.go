@@ -125,10 +125,11 @@ func parse(body []byte) any {
 
 var (
 	uuids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	ages  = regexp.MustCompile(`^(\d+[dhms])+$`)
 	times = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 )
 
-// settle replaces what differs between two runs of the same server: versions, identities, times, given addresses and ports.
+// settle replaces what differs between two runs of the same server: versions, identities, times, ages in tables, given addresses and ports.
 func settle(key string, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -149,6 +150,9 @@ func settle(key string, v any) any {
 			if v != "" && v != "None" {
 				return strings.ToUpper(key)
 			}
+		}
+		if key == "cells" {
+			v = ages.ReplaceAllString(v, "AGE")
 		}
 		return times.ReplaceAllString(uuids.ReplaceAllString(v, "UID"), "TIME")
 	case float64:
