@@ -75,9 +75,11 @@ func TestPause(t *testing.T) {
 		st := c.serves(follower)
 		c.process(follower).signal(t, syscall.SIGSTOP)
 		l.await(200)
+		missed := c.serves(names[2]).Revision
+		require.Greater(t, missed, st.Revision+100, "the others went on") // some of the 200 may have been written before it was paused
 		c.process(follower).signal(t, syscall.SIGCONT)
 		after := c.serves(follower)
-		require.GreaterOrEqual(t, after.Revision, st.Revision+200, "it has what it missed")
+		require.GreaterOrEqual(t, after.Revision, missed, "it has what it missed")
 	}
 	l.finish(names...)
 	w.finish(c.serves("a").Revision, l.contents(t, "a"), 0)
